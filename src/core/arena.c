@@ -1,0 +1,54 @@
+/* arena.c: see arena.h. */
+#include "core/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+nk_arena nk_arena_measure(void) { return (nk_arena){.base = NULL, .size = 0, .used = 0}; }
+
+void *nk_arena_take(nk_arena *arena, uint64_t count, uint64_t bytes) {
+  if (bytes != 0 && count > (UINT64_MAX - 2 * NK_ARENA_ALIGN) / bytes) {
+    arena->used = UINT64_MAX;
+    return NULL;
+  }
+  uint64_t wanted = (count * bytes + NK_ARENA_ALIGN - 1) / NK_ARENA_ALIGN * NK_ARENA_ALIGN;
+  if (wanted > UINT64_MAX - arena->used) {
+    arena->used = UINT64_MAX;
+    return NULL;
+  }
+  uint64_t start = arena->used;
+  arena->used += wanted;
+  if (arena->base == NULL || arena->used > arena->size) return NULL;
+  void *piece = arena->base + start;
+  memset(piece, 0, (size_t)wanted);
+  return piece;
+}
+
+bool nk_arena_ok(const nk_arena *arena) {
+  if (arena->base == NULL) return arena->used <= SIZE_MAX;
+  return arena->used <= arena->size;
+}
+
+nk_status nk_arena_allocate(nk_arena *arena, uint64_t size, const char *what, nk_error *error) {
+  *arena = nk_arena_measure();
+  if (size == 0) size = NK_ARENA_ALIGN;
+  uint64_t rounded = (size + NK_ARENA_ALIGN - 1) / NK_ARENA_ALIGN * NK_ARENA_ALIGN;
+  if (rounded < size || rounded > SIZE_MAX) {
+    return nk_fail_hint(error, NK_STATUS_MEMORY, "Choose a smaller model or a shorter context.",
+                        "%s needs %llu bytes, more than this build can address", what, (unsigned long long)size);
+  }
+  uint8_t *block = aligned_alloc(NK_ARENA_ALIGN, (size_t)rounded);
+  if (block == NULL) {
+    return nk_fail_hint(error, NK_STATUS_MEMORY, "Close other tabs, choose a smaller model or a shorter context.",
+                        "%s needs %llu bytes (%.1f MB), which could not be had", what, (unsigned long long)size,
+                        (double)size / 1e6);
+  }
+  arena->base = block;
+  arena->size = rounded;
+  return NK_STATUS_OK;
+}
+
+void nk_arena_free(nk_arena *arena) {
+  free(arena->base);
+  *arena = nk_arena_measure();
+}

@@ -1,0 +1,57 @@
+/*
+ * tokenizer.h: text to token ids and back.
+ *
+ * Made from a GGUF header's tokenizer.ggml.* keys; keeps pointers into that header buffer (token texts are not copied).
+ * One nk_tokenizer is immutable after creation and may be used by several threads.
+ *
+ * Spans    Text comes as spans {text, parse_special}. Control tokens are recognized only inside spans with parse_special
+ *          (whole inside one span), so text from outside never becomes one. Pre-tokenization runs across the borders of
+ *          spans, so that ids equal those of the joined text wherever no control token is involved.
+ * Bytes    Input is bytes. Offending bytes of invalid UTF-8 become U+FFFD, one for each byte.
+ */
+#ifndef NOOK_TOKENIZER_TOKENIZER_H
+#define NOOK_TOKENIZER_TOKENIZER_H
+
+#include "gguf/gguf.h"
+
+#define NK_TOKENIZER_MAX_VOCAB (1u << 20)
+
+typedef struct nk_tokenizer nk_tokenizer;
+
+typedef struct nk_span {
+  const char *bytes;
+  size_t length;
+  bool parse_special;
+} nk_span;
+
+/* Fails with UNSUPPORTED naming the model or the pre-tokenizer when it is none of ours, FORMAT when tables disagree. */
+nk_status nk_tokenizer_create(nk_tokenizer **out, const nk_gguf *gguf, nk_error *error);
+void nk_tokenizer_free(nk_tokenizer *tokenizer);
+/* Bytes that nk_tokenizer_create will allocate for this header, for the memory plan. */
+uint64_t nk_tokenizer_bytes(const nk_gguf *gguf);
+
+/*
+ * Encodes. ids [capacity]; *count is the number of ids of the whole text, also when it is above capacity (then DATA, and
+ * ids is full). add_special: BOS/EOS and the like as the file's add_bos/add_eos say; a BOS that the text already starts with
+ * as a control token is not doubled.
+ */
+nk_status nk_tokenizer_encode(const nk_tokenizer *tokenizer, const nk_span *spans, size_t n_spans, bool add_special,
+                              int32_t *ids, size_t capacity, size_t *count, nk_error *error);
+
+/* The bytes of one token. special: render control tokens by their text; otherwise they are empty. An id outside the
+   vocabulary gives NULL and length 0. The pointer lives as long as the tokenizer; `scratch` may hold the result. */
+const char *nk_tokenizer_piece(const nk_tokenizer *tokenizer, int32_t id, bool special, char scratch[8], size_t *length);
+
+uint32_t nk_tokenizer_vocab(const nk_tokenizer *tokenizer);
+bool nk_tokenizer_is_control(const nk_tokenizer *tokenizer, int32_t id);
+/* End of generation: eos, eot, eom and every token that the file or its text marks as such. */
+bool nk_tokenizer_is_end(const nk_tokenizer *tokenizer, int32_t id);
+int32_t nk_tokenizer_bos(const nk_tokenizer *tokenizer); /* -1: none */
+int32_t nk_tokenizer_eos(const nk_tokenizer *tokenizer); /* -1: none */
+bool nk_tokenizer_adds_bos(const nk_tokenizer *tokenizer);
+/* "bpe/smollm" and the like, for info. */
+const char *nk_tokenizer_name(const nk_tokenizer *tokenizer);
+/* The raw text of a token as the vocabulary has it (byte-level alphabet not undone), for info and tests. */
+nk_text nk_tokenizer_raw(const nk_tokenizer *tokenizer, int32_t id);
+
+#endif
