@@ -1,0 +1,57 @@
+/*
+ * vec.h: the arithmetic between the matrices: norms, activations, attention over one tile of the KV cache, conversions.
+ *
+ * One body (vec_body.h) is compiled for each ISA over four-lane operations (vec_f4_*.h), so that SCALAR, the specification,
+ * and SIMD128 give equal bits; RELAXED fuses multiply and add in the two attention kernels and differs in last bits.
+ * Reductions run in four lanes (element i belongs to lane i mod 4) that are added as (l0 + l1) + (l2 + l3), in float64
+ * where the sum is of squares or of probabilities. No host libm: exp is ours.
+ */
+#ifndef NOOK_KERNELS_VEC_H
+#define NOOK_KERNELS_VEC_H
+
+#include "kernels/kernels.h"
+
+#define NK_KV_TILE 8u /* positions of the KV cache that are kept together */
+
+typedef struct nk_vec {
+  nk_isa isa;
+
+  /* y = x / sqrt(mean(x²) + eps) · w; x, y, w [n]; w NULL = ones. (Zhang, Sennrich 2019, eq. 4.) y may be x. */
+  void (*rmsnorm_forward)(float *y, const float *x, const float *w, uint32_t n, float eps);
+  /* y = (x - mean) / sqrt(var + eps) · w + b; b NULL = zeros. (Ba, Kiros, Hinton 2016.) y may be x. */
+  void (*layernorm_forward)(float *y, const float *x, const float *w, const float *b, uint32_t n, float eps);
+
+  /* y = silu(g) · u, silu(g) = g / (1 + e^-g); u NULL = ones. All [n]; y may be g or u. */
+  void (*silu_forward)(float *y, const float *g, const float *u, uint32_t n);
+  /* The tanh form of gelu: g / (1 + e^-2v), v = sqrt(2/π) (g + 0.044715 g³). (Hendrycks, Gimpel 2016.) */
+  void (*gelu_tanh_forward)(float *y, const float *g, const float *u, uint32_t n);
+  void (*relu_forward)(float *y, const float *g, const float *u, uint32_t n);
+
+  void (*add)(float *y, const float *x, uint32_t n);   /* y += x */
+  void (*scale)(float *y, float factor, uint32_t n);   /* y *= factor */
+  /* y = cap · tanh(y / cap) (Gemma 2, logit soft-capping) */
+  void (*softcap)(float *y, float cap, uint32_t n);
+
+  /* out[r, j] = Σ_d q[r, d] k[d, j], d ascending: rows × 8 scores against one tile k [dims, 8]. */
+  void (*attention_scores)(float *out, size_t ld_out, const float *q, size_t ld_q, uint32_t rows, const float *k,
+                           uint32_t dims);
+  /* s[j] = e^(s[j] - max s) in place; returns Σ. n is a multiple of 8; at least one s is finite, -INFINITY gives 0. */
+  double (*softmax_forward)(float *s, uint32_t n);
+  /* out[r, d] += Σ_j p[r, j] v[j, d], j ascending in [0, n_keys): one tile v [8, dims]. */
+  void (*attention_values)(float *out, size_t ld_out, const float *p, size_t ld_p, uint32_t rows, const float *v,
+                           uint32_t dims, uint32_t n_keys);
+
+  /* IEEE half to float, exact; and float to half, to nearest even, finite values beyond the range clamped to ±65504. */
+  void (*f16_to_f32)(float *y, const uint16_t *x, uint32_t n);
+  void (*f32_to_f16)(uint16_t *y, const float *x, uint32_t n);
+  /* y[i] = x[i] · scale[i mod 8] (a tile of q8 keys [dims, 8]); n is a multiple of 8. */
+  void (*q8_tile_to_f32)(float *y, const int8_t *x, const float *scale, uint32_t n);
+} nk_vec;
+
+/* NULL where this build lacks the ISA. */
+const nk_vec *nk_vec_get(nk_isa isa);
+
+/* One element, the scalar specification: e^x to about 1 ulp; 0 below -87.3, saturates above 88.3. */
+float nk_exp_f32(float x);
+
+#endif
