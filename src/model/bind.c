@@ -1,0 +1,251 @@
+/*
+ * bind.c: which tensor of the file goes where in the model; see nk_model_bind in model.h.
+ *
+ * Presence decides: a bias, a gate, a norm, a fused projection exist when their tensor does. In the end every tensor of the
+ * file must have been taken, else the model would run with something silently left out.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/model.h"
+
+typedef struct binder {
+  nk_model *model;
+  const nk_gguf *files;
+  uint32_t n_files;
+  nk_arena *arena;
+  nk_binding *binding;
+  nk_problems *problems;
+  nk_error *error;
+  uint8_t **taken; /* [n_files][n_tensors of the file]: 1 where a tensor has found its place */
+} binder;
+
+void nk_binding_free(nk_binding *binding) {
+  free(binding->placements);
+  *binding = (nk_binding){0};
+}
+
+/* ---- Finding ---------------------------------------------------------------------------------------------------------- */
+
+/* The tensor of that name in whichever file, or NULL; `take` marks it as having found its place. */
+static const nk_gguf_tensor *find(binder *b, const char *name, bool take, uint32_t *file) {
+  for (uint32_t f = 0; f < b->n_files; f++) {
+    const nk_gguf_tensor *tensor = nk_gguf_find_tensor(&b->files[f], name);
+    if (tensor == NULL) continue;
+    if (take) b->taken[f][tensor - b->files[f].tensors] = 1;
+    if (file != NULL) *file = f;
+    return tensor;
+  }
+  return NULL;
+}
+
+static bool present(binder *b, const char *name) { return find(b, name, false, NULL) != NULL; }
+
+static nk_status missing(binder *b, const char *name) {
+  return nk_fail_hint(b->error, NK_STATUS_FORMAT, "The file may be incomplete; fetch it again.",
+                      "the tensor %s is missing, which a %s model needs", name, b->model->config.arch->name);
+}
+
+static nk_status place(binder *b, nk_placement placement) {
+  nk_binding *binding = b->binding;
+  if (binding->n == binding->capacity) {
+    uint32_t capacity = binding->capacity == 0 ? 256 : 2 * binding->capacity;
+    nk_placement *grown = realloc(binding->placements, capacity * sizeof *grown);
+    if (grown == NULL) return nk_fail(b->error, NK_STATUS_MEMORY, "no memory for the table of tensors");
+    binding->placements = grown;
+    binding->capacity = capacity;
+  }
+  binding->placements[binding->n++] = placement;
+  return NK_STATUS_OK;
+}
+
+/* ---- Placing ----------------------------------------------------------------------------------------------------------- */
+
+/* W [rows, cols] from `name`. Absent: FORMAT if required, else untouched. */
+static nk_status bind_matrix(binder *b, nk_matrix *matrix, const char *name, uint64_t rows, uint64_t cols, bool required) {
+  uint32_t file;
+  const nk_gguf_tensor *tensor = find(b, name, true, &file);
+  if (tensor == NULL) return required ? missing(b, name) : NK_STATUS_OK;
+  if (tensor->dimension[0] != cols || tensor->dimension[1] != rows || tensor->dimension[2] != 1 ||
+      tensor->dimension[3] != 1) {
+    return nk_fail(b->error, NK_STATUS_FORMAT, "the tensor %s is %llu × %llu, but the model's sizes make it %llu × %llu", name,
+                   (unsigned long long)tensor->dimension[1], (unsigned long long)tensor->dimension[0],
+                   (unsigned long long)rows, (unsigned long long)cols);
+  }
+  b->model->parameters += rows * cols;
+  const nk_format *format = nk_format_find(tensor->type);
+  if (format == NULL) {
+    const char *type = nk_type_name(tensor->type);
+    if (type != NULL) {
+      nk_problem(b->problems, "block format %s (tensor %s)", type, name);
+    } else {
+      nk_problem(b->problems, "block format number %u (tensor %s)", tensor->type, name);
+    }
+    return NK_STATUS_OK;
+  }
+  if (cols % nk_format_block(format) != 0) {
+    return nk_fail(b->error, NK_STATUS_FORMAT, "the tensor %s has rows of %llu, no multiple of %s's block of %u", name,
+                   (unsigned long long)cols, nk_format_name(format), nk_format_block(format));
+  }
+  matrix->format = format;
+  matrix->rows = (uint32_t)rows;
+  matrix->cols = (uint32_t)cols;
+  matrix->data = nk_arena_take(b->arena, nk_matrix_bytes(format, rows, cols), 1);
+  return place(b, (nk_placement){.tensor = tensor, .file = file, .matrix = matrix});
+}
+
+/* A vector [n] of float32, from whichever float type. */
+static nk_status bind_vector(binder *b, const float **vector, const char *name, uint64_t n, bool required) {
+  uint32_t file;
+  const nk_gguf_tensor *tensor = find(b, name, true, &file);
+  if (tensor == NULL) return required ? missing(b, name) : NK_STATUS_OK;
+  uint64_t elements = tensor->dimension[0] * tensor->dimension[1] * tensor->dimension[2] * tensor->dimension[3];
+  if (elements != n) {
+    return nk_fail(b->error, NK_STATUS_FORMAT, "the tensor %s has %llu elements, but the model's sizes make it %llu", name,
+                   (unsigned long long)elements, (unsigned long long)n);
+  }
+  b->model->parameters += n;
+  const nk_format *format = nk_format_find(tensor->type);
+  if (format == NULL || !nk_format_is_float(format)) {
+    const char *type = nk_type_name(tensor->type);
+    nk_problem(b->problems, "a vector in block format %s (tensor %s)", type != NULL ? type : "unknown", name);
+    return NK_STATUS_OK;
+  }
+  *vector = nk_arena_take(b->arena, n, sizeof(float));
+  return place(b, (nk_placement){.tensor = tensor, .file = file, .vector = vector});
+}
+
+/* "<stem>.weight" and "<stem>.bias". */
+static nk_status bind_linear(binder *b, nk_linear *linear, const char *stem, uint64_t rows, uint64_t cols, bool required) {
+  char name[NK_GGUF_MAX_NAME];
+  (void)snprintf(name, sizeof name, "%s.weight", stem);
+  nk_status status = bind_matrix(b, &linear->matrix, name, rows, cols, required);
+  if (status != NK_STATUS_OK || !present(b, name)) return status;
+  (void)snprintf(name, sizeof name, "%s.bias", stem);
+  return bind_vector(b, &linear->bias, name, rows, false);
+}
+
+static nk_status bind_norm(binder *b, nk_norm *norm, const char *stem, uint64_t n, bool required) {
+  char name[NK_GGUF_MAX_NAME];
+  (void)snprintf(name, sizeof name, "%s.weight", stem);
+  nk_status status = bind_vector(b, &norm->weight, name, n, required);
+  if (status != NK_STATUS_OK || !present(b, name)) return status;
+  (void)snprintf(name, sizeof name, "%s.bias", stem);
+  return bind_vector(b, &norm->bias, name, n, false);
+}
+
+/* ---- The model ------------------------------------------------------------------------------------------------------------ */
+
+#define NK_TRY(expression)                                          \
+  do {                                                              \
+    nk_status status_ = (expression);                               \
+    if (status_ != NK_STATUS_OK) return status_;                    \
+  } while (0)
+
+static nk_status bind_layer(binder *b, nk_layer *layer, uint32_t index) {
+  const nk_config *c = &b->model->config;
+  uint64_t q_rows = (uint64_t)c->n_heads * c->head_dim, kv_rows = (uint64_t)c->n_kv_heads * c->head_dim;
+  char stem[64], weight[80];
+#define NK_STEM(suffix) ((void)snprintf(stem, sizeof stem, "blk.%u." suffix, index), stem)
+  NK_TRY(bind_norm(b, &layer->attn_norm, NK_STEM("attn_norm"), c->width, true));
+  NK_STEM("attn_qkv");
+  (void)snprintf(weight, sizeof weight, "%s.weight", stem);
+  if (present(b, weight)) {
+    layer->n_qkv = 1;
+    NK_TRY(bind_linear(b, &layer->qkv[0], stem, q_rows + 2 * kv_rows, c->width, true));
+  } else {
+    layer->n_qkv = 3;
+    NK_TRY(bind_linear(b, &layer->qkv[0], NK_STEM("attn_q"), q_rows, c->width, true));
+    NK_TRY(bind_linear(b, &layer->qkv[1], NK_STEM("attn_k"), kv_rows, c->width, true));
+    NK_TRY(bind_linear(b, &layer->qkv[2], NK_STEM("attn_v"), kv_rows, c->width, true));
+  }
+  NK_TRY(bind_norm(b, &layer->q_norm, NK_STEM("attn_q_norm"), c->head_dim, false));
+  NK_TRY(bind_norm(b, &layer->k_norm, NK_STEM("attn_k_norm"), c->head_dim, false));
+  NK_TRY(bind_linear(b, &layer->attn_out, NK_STEM("attn_output"), c->width, q_rows, true));
+  NK_TRY(bind_norm(b, &layer->attn_post_norm, NK_STEM("post_attention_norm"), c->width, false));
+  NK_TRY(bind_norm(b, &layer->ffn_norm, NK_STEM("ffn_norm"), c->width, true));
+  NK_TRY(bind_linear(b, &layer->gate, NK_STEM("ffn_gate"), c->n_ff, c->width, true));
+  NK_TRY(bind_linear(b, &layer->up, NK_STEM("ffn_up"), c->n_ff, c->width, true));
+  NK_TRY(bind_linear(b, &layer->down, NK_STEM("ffn_down"), c->width, c->n_ff, true));
+  NK_TRY(bind_norm(b, &layer->ffn_post_norm, NK_STEM("post_ffw_norm"), c->width, false));
+#undef NK_STEM
+  layer->window = c->window;
+  if (c->arch->window_period != 0 && (index + 1) % c->arch->window_period == 0) layer->window = 0;
+  return NK_STATUS_OK;
+}
+
+static nk_status read_vocab(binder *b) {
+  uint32_t file;
+  const nk_gguf_tensor *tensor = find(b, "token_embd.weight", false, &file);
+  if (tensor == NULL) return missing(b, "token_embd.weight");
+  if (tensor->dimension[1] > NK_TOKENIZER_MAX_VOCAB) {
+    return nk_fail(b->error, NK_STATUS_FORMAT, "token_embd.weight has %llu rows, more than the %u tokens that are supported",
+                   (unsigned long long)tensor->dimension[1], NK_TOKENIZER_MAX_VOCAB);
+  }
+  b->model->vocab = (uint32_t)tensor->dimension[1];
+  return NK_STATUS_OK;
+}
+
+/* Every tensor of the file must have found its place. */
+static nk_status check_taken(binder *b) {
+  for (uint32_t f = 0; f < b->n_files; f++) {
+    for (uint32_t t = 0; t < b->files[f].n_tensors; t++) {
+      if (b->taken[f][t]) continue;
+      nk_text name = b->files[f].tensors[t].name;
+      nk_problem(b->problems, "tensor %.*s, which no %s model of ours has", (int)name.length, name.bytes,
+                 b->model->config.arch->name);
+    }
+  }
+  return NK_STATUS_OK;
+}
+
+static nk_status bind_all(binder *b) {
+  nk_model *model = b->model;
+  const nk_config *c = &model->config;
+  /* While measuring there is no arena to keep the layers in; every layer is bound into the same temporary one. */
+  nk_layer measured;
+  model->parameters = 0;
+  model->layers = nk_arena_take(b->arena, c->n_layers, sizeof *model->layers);
+  NK_TRY(read_vocab(b));
+  NK_TRY(bind_matrix(b, &model->embedding, "token_embd.weight", model->vocab, c->width, true));
+  NK_TRY(bind_norm(b, &model->output_norm, "output_norm", c->width, true));
+  NK_TRY(bind_linear(b, &model->head, "output", model->vocab, c->width, false));
+  model->tied = !present(b, "output.weight");
+  NK_TRY(bind_vector(b, &model->rope_factors, "rope_freqs.weight", c->n_rot / 2, false));
+  for (uint32_t i = 0; i < c->n_layers; i++) {
+    memset(&measured, 0, sizeof measured);
+    NK_TRY(bind_layer(b, model->layers != NULL ? &model->layers[i] : &measured, i));
+  }
+  NK_TRY(check_taken(b));
+  if (model->tied) model->head.matrix = model->embedding;
+  return NK_STATUS_OK;
+}
+
+nk_status nk_model_bind(nk_model *model, const nk_gguf *files, uint32_t n_files, nk_arena *arena, nk_binding *binding,
+                        nk_problems *problems, nk_error *error) {
+  binder b = {.model = model, .files = files, .n_files = n_files, .arena = arena, .binding = binding,
+              .problems = problems, .error = error};
+  binding->n = 0;
+  uint64_t n_tensors = 0;
+  for (uint32_t f = 0; f < n_files; f++) n_tensors += files[f].n_tensors;
+  uint8_t *marks = calloc(n_tensors == 0 ? 1 : (size_t)n_tensors, 1);
+  b.taken = calloc(n_files, sizeof *b.taken);
+  nk_status status = NK_STATUS_OK;
+  if (marks == NULL || b.taken == NULL) {
+    status = nk_fail(error, NK_STATUS_MEMORY, "no memory for the table of tensors");
+  } else {
+    uint64_t start = 0;
+    for (uint32_t f = 0; f < n_files; f++) {
+      b.taken[f] = marks + start;
+      start += files[f].n_tensors;
+    }
+    status = bind_all(&b);
+  }
+  free(b.taken);
+  free(marks);
+  if (status == NK_STATUS_OK && !nk_arena_ok(arena)) {
+    status = nk_fail_hint(error, NK_STATUS_MEMORY, "Choose a smaller model.", "the weights do not fit this build's memory");
+  }
+  return status;
+}

@@ -1,0 +1,175 @@
+/* config.c: see config.h. */
+#include "model/config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void nk_problem(nk_problems *problems, const char *format, ...) {
+  if (problems->count < NK_MAX_PROBLEMS) {
+    va_list arguments;
+    va_start(arguments, format);
+    if (vsnprintf(problems->text[problems->count], NK_PROBLEM_BYTES, format, arguments) < 0) {
+      problems->text[problems->count][0] = '\0';
+    }
+    va_end(arguments);
+  }
+  problems->count++;
+}
+
+/* "<architecture>.<suffix>" into key. */
+static const char *key_of(const nk_config *config, char key[128], const char *suffix) {
+  (void)snprintf(key, 128, "%s.%s", config->arch->name, suffix);
+  return key;
+}
+
+static nk_status required_u32(const nk_config *config, const nk_gguf *gguf, const char *suffix, uint32_t max, uint32_t *out,
+                              nk_error *error) {
+  char key[128];
+  key_of(config, key, suffix);
+  if (nk_gguf_find(gguf, key) == NULL) {
+    return nk_fail(error, NK_STATUS_FORMAT, "the file lacks the key %s, which every %s model has", key, config->arch->name);
+  }
+  return nk_gguf_get_u32(gguf, key, 0, 1, max, out, error);
+}
+
+/* A per-layer number that may be one value or an array; Nook runs files in which all layers agree. */
+static nk_status uniform_u32(const nk_config *config, const nk_gguf *gguf, const char *suffix, uint32_t fallback,
+                             uint32_t max, uint32_t *out, nk_problems *problems, nk_error *error) {
+  char key[128];
+  key_of(config, key, suffix);
+  const nk_gguf_pair *pair = nk_gguf_find(gguf, key);
+  if (pair == NULL || pair->type != NK_GGUF_ARRAY) return nk_gguf_get_u32(gguf, key, fallback, 1, max, out, error);
+  if (pair->count != config->n_layers || pair->element_type == NK_GGUF_STRING || pair->element_type == NK_GGUF_F32 ||
+      pair->element_type == NK_GGUF_F64 || pair->element_type == NK_GGUF_BOOL) {
+    return nk_fail(error, NK_STATUS_FORMAT, "the key %s must be an integer or an array of %u integers", key,
+                   config->n_layers);
+  }
+  int64_t first = nk_gguf_integer_at(pair, 0);
+  for (uint64_t i = 0; i < pair->count; i++) {
+    int64_t value = nk_gguf_integer_at(pair, i);
+    if (value < 0 || value > (int64_t)max) {
+      return nk_fail(error, NK_STATUS_FORMAT, "the key %s has the value %lld at layer %llu, allowed are 0 to %u", key,
+                     (long long)value, (unsigned long long)i, max);
+    }
+    if (value != first) {
+      nk_problem(problems, "%s differs from layer to layer", key);
+      break;
+    }
+  }
+  if (first < 1) return nk_fail(error, NK_STATUS_FORMAT, "the key %s is 0", key);
+  *out = (uint32_t)first;
+  return NK_STATUS_OK;
+}
+
+static nk_status read_rope(nk_config *config, const nk_gguf *gguf, nk_problems *problems, nk_error *error) {
+  char key[128];
+  nk_status status;
+  if ((status = nk_gguf_get_u32(gguf, key_of(config, key, "rope.dimension_count"), config->head_dim, 0, NK_MAX_HEAD_DIM,
+                                &config->n_rot, error)) != NK_STATUS_OK) {
+    return status;
+  }
+  if (config->n_rot > config->head_dim || config->n_rot % 2 != 0) {
+    return nk_fail(error, NK_STATUS_FORMAT, "the key %s is %u, but a head has %u dimensions and they turn in pairs", key,
+                   config->n_rot, config->head_dim);
+  }
+  if ((status = nk_gguf_get_f32(gguf, key_of(config, key, "rope.freq_base"), 10000.0f, &config->rope_base, error)) !=
+      NK_STATUS_OK) {
+    return status;
+  }
+  if (!(config->rope_base > 1.0f)) {
+    return nk_fail(error, NK_STATUS_FORMAT, "the key %s is %g; a rope base is above 1", key, (double)config->rope_base);
+  }
+  nk_text scaling;
+  if ((status = nk_gguf_get_text(gguf, key_of(config, key, "rope.scaling.type"), &scaling, error)) != NK_STATUS_OK) {
+    return status;
+  }
+  bool linear = scaling.length == 6 && memcmp(scaling.bytes, "linear", 6) == 0;
+  bool none = scaling.bytes == NULL || (scaling.length == 4 && memcmp(scaling.bytes, "none", 4) == 0);
+  if (!linear && !none) {
+    nk_problem(problems, "rope scaling of type \"%.*s\"", (int)(scaling.length > 32 ? 32 : scaling.length), scaling.bytes);
+  }
+  config->rope_scale = 1.0f;
+  float factor = 0.0f;
+  /* Older files have the factor alone, under another name. */
+  if ((status = nk_gguf_get_f32(gguf, key_of(config, key, "rope.scale_linear"), 0.0f, &factor, error)) != NK_STATUS_OK) {
+    return status;
+  }
+  if (factor == 0.0f && linear &&
+      (status = nk_gguf_get_f32(gguf, key_of(config, key, "rope.scaling.factor"), 0.0f, &factor, error)) != NK_STATUS_OK) {
+    return status;
+  }
+  if (factor < 0.0f) return nk_fail(error, NK_STATUS_FORMAT, "the rope scaling factor is %g, below 0", (double)factor);
+  if (factor > 0.0f) config->rope_scale = factor;
+  return NK_STATUS_OK;
+}
+
+static nk_status read_epsilon(nk_config *config, const nk_gguf *gguf, nk_error *error) {
+  char key[128];
+  bool rms = config->arch->norm == NK_NORM_RMS;
+  key_of(config, key, rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon");
+  if (nk_gguf_find(gguf, key) == NULL) {
+    return nk_fail(error, NK_STATUS_FORMAT, "the file lacks the key %s, which every %s model has", key, config->arch->name);
+  }
+  nk_status status = nk_gguf_get_f32(gguf, key, 0.0f, &config->epsilon, error);
+  if (status != NK_STATUS_OK) return status;
+  if (!(config->epsilon >= 0.0f && config->epsilon < 1.0f)) {
+    return nk_fail(error, NK_STATUS_FORMAT, "the key %s is %g; an epsilon lies between 0 and 1", key,
+                   (double)config->epsilon);
+  }
+  return NK_STATUS_OK;
+}
+
+nk_status nk_config_read(nk_config *config, const nk_gguf *gguf, nk_problems *problems, nk_error *error) {
+  memset(config, 0, sizeof *config);
+  nk_status status = nk_gguf_get_text(gguf, "general.architecture", &config->arch_name, error);
+  if (status != NK_STATUS_OK) return status;
+  if (config->arch_name.bytes == NULL) {
+    return nk_fail_hint(error, NK_STATUS_FORMAT, "For a model in several parts, give all of them, the first part first.",
+                        "the file has no general.architecture: it is not a model, or not its first part");
+  }
+  config->arch = nk_arch_find(config->arch_name.bytes, config->arch_name.length);
+  if (config->arch == NULL) {
+    nk_problem(problems, "architecture \"%.*s\"", (int)(config->arch_name.length > 64 ? 64 : config->arch_name.length),
+               config->arch_name.bytes);
+    return NK_STATUS_OK;
+  }
+  char key[128];
+#define NK_TRY(expression) \
+  if ((status = (expression)) != NK_STATUS_OK) return status
+  NK_TRY(required_u32(config, gguf, "block_count", NK_MAX_LAYERS, &config->n_layers, error));
+  NK_TRY(required_u32(config, gguf, "embedding_length", NK_MAX_WIDTH, &config->width, error));
+  NK_TRY(required_u32(config, gguf, "context_length", NK_MAX_CONTEXT, &config->context, error));
+  NK_TRY(uniform_u32(config, gguf, "attention.head_count", 0, NK_MAX_HEADS, &config->n_heads, problems, error));
+  if (config->n_heads == 0) {
+    return nk_fail(error, NK_STATUS_FORMAT, "the file lacks the key %s.attention.head_count", config->arch->name);
+  }
+  NK_TRY(uniform_u32(config, gguf, "attention.head_count_kv", config->n_heads, NK_MAX_HEADS, &config->n_kv_heads, problems,
+                     error));
+  NK_TRY(uniform_u32(config, gguf, "feed_forward_length", 0, NK_MAX_FEED_FORWARD, &config->n_ff, problems, error));
+  if (config->n_ff == 0) {
+    return nk_fail(error, NK_STATUS_FORMAT, "the file lacks the key %s.feed_forward_length", config->arch->name);
+  }
+  if (config->n_heads % config->n_kv_heads != 0) {
+    return nk_fail(error, NK_STATUS_FORMAT, "%u query heads cannot share %u key/value heads evenly", config->n_heads,
+                   config->n_kv_heads);
+  }
+  uint32_t value_length;
+  NK_TRY(nk_gguf_get_u32(gguf, key_of(config, key, "attention.key_length"), config->width / config->n_heads, 1,
+                         NK_MAX_HEAD_DIM, &config->head_dim, error));
+  NK_TRY(nk_gguf_get_u32(gguf, key_of(config, key, "attention.value_length"), config->head_dim, 1, NK_MAX_HEAD_DIM,
+                         &value_length, error));
+  if (config->head_dim == 0 || config->head_dim > NK_MAX_HEAD_DIM) {
+    return nk_fail(error, NK_STATUS_FORMAT, "%u dimensions in %u heads: a head would have %u", config->width, config->n_heads,
+                   config->head_dim);
+  }
+  if (value_length != config->head_dim) nk_problem(problems, "keys and values of different length");
+  NK_TRY(nk_gguf_get_u32(gguf, key_of(config, key, "attention.sliding_window"), 0, 0, UINT32_MAX, &config->window, error));
+  uint32_t experts;
+  NK_TRY(nk_gguf_get_u32(gguf, key_of(config, key, "expert_count"), 0, 0, UINT32_MAX, &experts, error));
+  if (experts > 0) nk_problem(problems, "mixture of %u experts", experts);
+  NK_TRY(read_rope(config, gguf, problems, error));
+  NK_TRY(read_epsilon(config, gguf, error));
+#undef NK_TRY
+  return NK_STATUS_OK;
+}

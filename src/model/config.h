@@ -1,0 +1,43 @@
+/*
+ * config.h: the sizes and constants of a model, read from a GGUF header and checked against named limits.
+ *
+ * Nothing is allocated. Whatever a file asks for that Nook does not do is reported by name through nk_problems, so that
+ * `nook info` can list all of it, while loading fails with the first.
+ */
+#ifndef NOOK_MODEL_CONFIG_H
+#define NOOK_MODEL_CONFIG_H
+
+#include "gguf/gguf.h"
+#include "model/arch.h"
+
+#define NK_MAX_LAYERS 1024u
+#define NK_MAX_HEADS 1024u
+#define NK_MAX_HEAD_DIM 1024u
+#define NK_MAX_WIDTH 65536u
+#define NK_MAX_FEED_FORWARD 1048576u
+#define NK_MAX_CONTEXT 1048576u
+
+#define NK_MAX_PROBLEMS 16u
+#define NK_PROBLEM_BYTES 192u
+
+/* Things of a file that Nook cannot run, in words; further ones than fit are counted. */
+typedef struct nk_problems {
+  uint32_t count;
+  char text[NK_MAX_PROBLEMS][NK_PROBLEM_BYTES];
+} nk_problems;
+
+void nk_problem(nk_problems *problems, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+typedef struct nk_config {
+  const nk_arch *arch; /* NULL: unknown architecture (then it is among the problems and the rest is zero) */
+  nk_text arch_name;
+  uint32_t n_layers, width /* d */, n_ff, n_heads, n_kv_heads, head_dim, n_rot;
+  uint32_t context; /* trained */
+  uint32_t window;  /* attention sees positions i - j < window; 0: all */
+  float epsilon, rope_base, rope_scale /* positions are divided by it: linear scaling; 1 = none */;
+} nk_config;
+
+/* FORMAT for values that cannot be; `problems` for what is merely not ours. */
+nk_status nk_config_read(nk_config *config, const nk_gguf *gguf, nk_problems *problems, nk_error *error);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * model.h: a model in memory: its weights, packed, hung into layers; its tokenizer; its file's header.
+ *
+ * Data flows one way: file → packed weights (here) → block (run/) → logits → tokens. A model is immutable once loaded.
+ * Memory: one weights arena (layers, vectors, packed matrices), the header buffer (token texts and names point into it),
+ * and the tokenizer's block. nk_model_free frees all three.
+ */
+#ifndef NOOK_MODEL_MODEL_H
+#define NOOK_MODEL_MODEL_H
+
+#include "core/arena.h"
+#include "kernels/kernels.h"
+#include "model/config.h"
+#include "tokenizer/tokenizer.h"
+
+#define NK_MAX_FILES 256u /* parts of a split model */
+
+/* A norm's parameters [n]; weight NULL: the step is absent. */
+typedef struct nk_norm {
+  const float *weight, *bias;
+} nk_norm;
+
+/* y = W x + b. matrix.data NULL: absent. This is where an adapter's slot will sit. */
+typedef struct nk_linear {
+  nk_matrix matrix;
+  const float *bias; /* [rows] or NULL */
+} nk_linear;
+
+typedef struct nk_layer {
+  nk_norm attn_norm, q_norm, k_norm, attn_post_norm;
+  nk_linear qkv[3]; /* q, k, v; or one fused [q|k|v, d] */
+  uint32_t n_qkv;   /* 3 or 1 */
+  nk_linear attn_out;
+  nk_norm ffn_norm, ffn_post_norm;
+  nk_linear gate, up, down; /* gate absent: a plain feed-forward */
+  uint32_t window;          /* 0: sees everything before it */
+} nk_layer;
+
+typedef struct nk_model {
+  nk_config config;
+  nk_tokenizer *tokenizer; /* NULL when the file has none (tests of bare weights) */
+  nk_matrix embedding;     /* [vocab, d] */
+  nk_linear head;          /* [vocab, d]; the embedding's matrix when tied */
+  bool tied;
+  nk_norm output_norm;
+  const float *rope_factors; /* [n_rot / 2] divisors of the rotary frequencies, or NULL */
+  nk_layer *layers;          /* [n_layers] */
+  uint32_t vocab;
+  uint64_t parameters;
+
+  nk_gguf gguf; /* of the first file */
+  uint8_t *header;
+  uint64_t header_bytes;
+  uint64_t file_bytes; /* of all files */
+  nk_arena weights;
+} nk_model;
+
+void nk_model_free(nk_model *model); /* NULL is fine */
+
+/* ---- Binding: which tensor of the file goes where ---------------------------------------------------------------- */
+
+typedef struct nk_placement {
+  const nk_gguf_tensor *tensor;
+  uint32_t file;
+  nk_matrix *matrix; /* destination of a matrix, or */
+  const float **vector; /* of a vector of float32 */
+} nk_placement;
+
+typedef struct nk_binding {
+  nk_placement *placements; /* [n], in the order of the model; malloc'd */
+  uint32_t n, capacity;
+} nk_binding;
+
+/*
+ * Hangs every tensor of `files` into `model` (config read, layers allocated here by calloc into the weights arena on the
+ * real pass) and carves its memory. Called twice: with a measuring arena, then with the real one. Every tensor must find
+ * its place, every place its tensor: FORMAT otherwise, with the tensor's name; a type without kernels is a problem.
+ */
+nk_status nk_model_bind(nk_model *model, const nk_gguf *files, uint32_t n_files, nk_arena *arena, nk_binding *binding,
+                        nk_problems *problems, nk_error *error);
+void nk_binding_free(nk_binding *binding);
+
+#endif
