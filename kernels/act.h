@@ -1,0 +1,30 @@
+/*
+ * act.h: the activation streams, and the quantization rule. Private to kernels/.
+ *
+ * A stream is a run of blocks. A block of a quad of tokens (slots = 4) is
+ *     values [4][32] (int8, or int16 for the base SIMD kernels), scale f32 [4], sum f32 [4]
+ * that is 160 bytes (288 with int16), so that a GEMM reads one stream; a block of a single token (slots = 1) is the same with
+ * [1]: 40 (72) bytes. int16 values are stored in the order 0 2 1 3 within each four, the pairs that the nibbles of a packed
+ * 4-bit word form when it is looked at as 16-bit lanes.
+ *
+ * Rule for one block x[32], in float32, no fused operations:
+ *     v = NaN → 0, +-Inf → +-FLT_MAX;  a = max |v|
+ *     a < 2^-100:  scale = 0, all q = 0, sum = 0      (such an activation is nothing, and 1 / scale would not be finite)
+ *     else         scale = a / 127;  q = round-half-even(v * (1 / scale));  sum = scale * (float)Σq
+ * |q| <= 127 follows, since v * (1 / scale) <= 127 (1 + 2^-22).
+ */
+#ifndef NOOK_KERNELS_ACT_H
+#define NOOK_KERNELS_ACT_H
+
+#include "kernels/kernels.h"
+
+#define NK_ACT_TINY 0x1p-100f
+/* Adding and subtracting 1.5 × 2^23 rounds |v| < 2^22 to an integer, half to even, and leaves it in the low bits. */
+#define NK_ROUND_MAGIC 12582912.0f
+#define NK_ROUND_MAGIC_BITS 0x4B400000
+
+static inline uint32_t nk_act_block_bytes(uint32_t value_bytes, uint32_t slots) {
+  return slots * (NK_ACT_BLOCK * value_bytes + 2u * (uint32_t)sizeof(float));
+}
+
+#endif

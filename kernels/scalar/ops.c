@@ -1,0 +1,98 @@
+/*
+ * scalar/ops.c: the specification of the format-independent kernels: quantization of activations and the float tiles.
+ * Plain loops, one rounding an operation (-ffp-contract=off), sums over k or r strictly ascending.
+ */
+#include <float.h>
+
+#include "kernels/act.h"
+#include "kernels/ops.h"
+
+static float tamed(float x) {
+  if (x != x) return 0.0f;
+  if (x > FLT_MAX) return FLT_MAX;
+  return x < -FLT_MAX ? -FLT_MAX : x;
+}
+
+static void quantize(uint8_t *act, uint32_t slot, uint32_t slots, const float *x, uint32_t n_blocks) {
+  for (uint32_t b = 0; b < n_blocks; b++, x += NK_ACT_BLOCK, act += nk_act_block_bytes(1, slots)) {
+    int8_t *q = (int8_t *)act + slot * NK_ACT_BLOCK;
+    uint8_t *scales = act + slots * NK_ACT_BLOCK;
+    float largest = 0.0f, scale = 0.0f, inverse = 0.0f;
+    int32_t sum = 0;
+    for (uint32_t i = 0; i < NK_ACT_BLOCK; i++) {
+      float v = tamed(x[i]), size = v < 0.0f ? -v : v;
+      if (size > largest) largest = size;
+    }
+    if (largest >= NK_ACT_TINY) {
+      scale = largest / 127.0f;
+      inverse = 1.0f / scale;
+    }
+    for (uint32_t i = 0; i < NK_ACT_BLOCK; i++) {
+      float scaled = tamed(x[i]) * inverse, rounded = scaled + NK_ROUND_MAGIC;
+      q[i] = (int8_t)(int32_t)(rounded - NK_ROUND_MAGIC);
+      sum += q[i];
+    }
+    nk_put_f32(scales + 4 * slot, scale);
+    nk_put_f32(scales + 4 * (slots + slot), scale * (float)sum);
+  }
+}
+
+static void dequantize(float *x, const uint8_t *act, uint32_t slot, uint32_t slots, uint32_t n_blocks) {
+  for (uint32_t b = 0; b < n_blocks; b++, x += NK_ACT_BLOCK, act += nk_act_block_bytes(1, slots)) {
+    const int8_t *q = (const int8_t *)act + slot * NK_ACT_BLOCK;
+    float scale = nk_get_f32(act + slots * NK_ACT_BLOCK + 4 * slot);
+    for (uint32_t i = 0; i < NK_ACT_BLOCK; i++) x[i] = scale * (float)q[i];
+  }
+}
+
+static void tile_one(float *y, const float *panel, const float *x, uint32_t n_k, bool first) {
+  for (uint32_t r = 0; r < NK_GROUP_ROWS; r++) {
+    float sum = first ? 0.0f : y[r];
+    for (uint32_t k = 0; k < n_k; k++) {
+      float product = x[k] * panel[(size_t)k * NK_GROUP_ROWS + r];
+      sum = sum + product;
+    }
+    y[r] = sum;
+  }
+}
+
+static void tile(float *y, size_t ldy, const float *panel, const float *x, size_t ldx, uint32_t n_k, bool first) {
+  for (uint32_t t = 0; t < NK_QUAD; t++) tile_one(y + t * ldy, panel, x + t * ldx, n_k, first);
+}
+
+static void tile_band(float *y, const float *panel, size_t panel_stride, const float *x, uint32_t n_k, bool first) {
+  for (uint32_t i = 0; i < NK_BAND; i++) tile_one(y + i * NK_GROUP_ROWS, panel + i * panel_stride, x, n_k, first);
+}
+
+static void tile_t_one(float *dx, const float *panel, const float *dy, uint32_t n_r) {
+  for (uint32_t k = 0; k < NK_PANEL_T_K; k++) {
+    float sum = dx[k];
+    for (uint32_t r = 0; r < n_r; r++) {
+      float product = dy[r] * panel[r * NK_PANEL_T_K + k];
+      sum = sum + product;
+    }
+    dx[k] = sum;
+  }
+}
+
+static void tile_t(float *dx, size_t lddx, const float *panel, const float *dy, size_t lddy, uint32_t n_r) {
+  for (uint32_t t = 0; t < NK_QUAD; t++) tile_t_one(dx + t * lddx, panel, dy + t * lddy, n_r);
+}
+
+const nk_ops nk_scalar_ops = {
+    .isa = NK_ISA_SCALAR,
+    .act_value_bytes = 1,
+    .quantize = quantize,
+    .dequantize = dequantize,
+    .tile = tile,
+    .tile_band = tile_band,
+    .tile_one = tile_one,
+    .tile_t = tile_t,
+    .tile_t_one = tile_t_one,
+    .kernels =
+        {
+#define NK_FORMAT(name, symbol, type, block, bytes, kind, scale_type, scale_at, scales) &nk_scalar_##symbol,
+#include "kernels/formats.def"
+#undef NK_FORMAT
+        },
+};

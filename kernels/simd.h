@@ -1,0 +1,22 @@
+/*
+ * simd.h: WebAssembly's 128-bit SIMD intrinsics, in WebAssembly and (through SIMDe) natively, so that the sanitizers and
+ * the tests run the very kernels that ship. Relaxed SIMD: relaxed.h.
+ */
+#ifndef NOOK_KERNELS_SIMD_H
+#define NOOK_KERNELS_SIMD_H
+
+#ifdef __wasm_simd128__
+#include <wasm_simd128.h>
+#else
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wundef"
+#endif
+#include <simde/wasm/simd128.h>
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+#endif
+
+#endif
