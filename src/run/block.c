@@ -1,0 +1,411 @@
+/*
+ * block.c: the transformer block, written once for every architecture.
+ *
+ *   x → [norm] → q k v (+ bias) → [q, k norm] → rotary → scores · scale → mask → softmax → values → output (+ bias)
+ *     → [post-norm] → + x → [norm] → up (· act(gate)) → down (+ bias) → [post-norm] → + x
+ *
+ * Each step in brackets exists when its tensor does. Every output element is computed by one thread in an order that
+ * depends on nothing but its own position, so batches, chunks and threads give the same bits.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "run/pass.h"
+#include "run/rope.h"
+
+#define ROWS_GRAIN 4u /* tokens a task of elementwise work takes: one token stays on the calling thread */
+
+/* ---- Linear --------------------------------------------------------------------------------------------------------- */
+
+/* y [m, rows] = x Wᵀ + b: one product over the pool. */
+typedef struct product {
+  const nk_machine *machine;
+  const nk_linear *linear;
+  float *y; /* [m, rows], row stride ldy */
+  size_t ldy;
+  const float *x; /* [m, cols], row stride ldx */
+  size_t ldx;
+  const void *act; /* x quantized, or NULL: float32 product */
+  uint32_t m;
+} product;
+
+static void product_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
+  (void)thread;
+  const product *p = argument;
+  const nk_matrix *w = &p->linear->matrix;
+  if (p->act != NULL) {
+    nk_gemm_q8(p->machine->ops, p->y, p->ldy, w, p->act, p->m, begin, end - begin);
+  } else {
+    nk_gemm_f32(p->machine->ops, p->y, p->ldy, w, p->x, p->ldx, p->m, begin, end - begin);
+  }
+  if (p->linear->bias == NULL) return;
+  uint32_t first = begin * NK_GROUP_ROWS, last = end * NK_GROUP_ROWS < w->rows ? end * NK_GROUP_ROWS : w->rows;
+  for (uint32_t t = 0; t < p->m; t++) {
+    p->machine->vec->add(p->y + t * p->ldy + first, p->linear->bias + first, last - first);
+  }
+}
+
+static bool takes_int8(const nk_session *s, const nk_linear *linear) {
+  return !s->options.float_activations && !nk_format_is_float(linear->matrix.format);
+}
+
+/* Products of the same input: quantized once, and only if one of them wants it. */
+typedef struct input {
+  const float *x; /* [m, cols], row stride ldx */
+  size_t ldx;
+  uint32_t m, cols;
+  uint8_t *act; /* room for the quantized form */
+  bool quantized;
+} input;
+
+static void linear_forward(nk_session *s, float *y, size_t ldy, const nk_linear *linear, input *in) {
+  bool int8 = takes_int8(s, linear);
+  if (int8 && !in->quantized) {
+    nk_act_quantize(s->machine->ops, in->act, in->x, in->ldx, in->m, in->cols);
+    in->quantized = true;
+  }
+  product p = {.machine = s->machine, .linear = linear, .y = y, .ldy = ldy, .x = in->x, .ldx = in->ldx,
+               .act = int8 ? in->act : NULL, .m = in->m};
+  uint32_t groups = (linear->matrix.rows + NK_GROUP_ROWS - 1) / NK_GROUP_ROWS;
+  uint32_t pieces = nk_pool_threads(s->machine->pool);
+  pieces = pieces == 1 ? 1 : 4 * pieces; /* small pieces even out threads of unequal speed */
+  nk_pool_run(s->machine->pool, groups, (groups + pieces - 1) / pieces, product_task, &p);
+}
+
+/* ---- Norms and other work on single tokens ----------------------------------------------------------------------------- */
+
+static void norm_forward(const nk_session *s, float *y, const float *x, const nk_norm *norm, uint32_t n) {
+  const nk_config *c = &s->model->config;
+  if (c->arch->norm == NK_NORM_RMS) {
+    s->machine->vec->rmsnorm_forward(y, x, norm->weight, n, c->epsilon);
+  } else {
+    s->machine->vec->layernorm_forward(y, x, norm->weight, norm->bias, n, c->epsilon);
+  }
+}
+
+typedef struct tokens_job {
+  nk_session *session;
+  const nk_layer *layer;
+} tokens_job;
+
+/* h = norm(x) for the tokens [begin, end). */
+static void attn_norm_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
+  (void)thread;
+  const tokens_job *job = argument;
+  nk_session *s = job->session;
+  size_t d = s->model->config.width;
+  for (size_t t = begin; t < end; t++) norm_forward(s, s->h + t * d, s->x + t * d, &job->layer->attn_norm, (uint32_t)d);
+}
+
+static void ffn_norm_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
+  (void)thread;
+  const tokens_job *job = argument;
+  nk_session *s = job->session;
+  size_t d = s->model->config.width;
+  for (size_t t = begin; t < end; t++) norm_forward(s, s->h + t * d, s->x + t * d, &job->layer->ffn_norm, (uint32_t)d);
+}
+
+/* q, k norms, turns, and into the cache. */
+static void keys_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
+  (void)thread;
+  const tokens_job *job = argument;
+  nk_session *s = job->session;
+  const nk_config *c = &s->model->config;
+  uint32_t layer = s->layer, n = c->head_dim;
+  size_t ld = (size_t)(c->n_heads + 2 * c->n_kv_heads) * n;
+  for (size_t t = begin; t < end; t++) {
+    float *q = s->qkv + t * ld, *k = q + (size_t)c->n_heads * n, *v = k + (size_t)c->n_kv_heads * n;
+    const float *turns = s->turns + t * c->n_rot;
+    for (uint32_t head = 0; head < c->n_heads; head++) {
+      float *one = q + (size_t)head * n;
+      if (job->layer->q_norm.weight != NULL) norm_forward(s, one, one, &job->layer->q_norm, n);
+      nk_rope_forward(one, turns, c->n_rot, c->arch->rope);
+    }
+    for (uint32_t head = 0; head < c->n_kv_heads; head++) {
+      float *one = k + (size_t)head * n;
+      if (job->layer->k_norm.weight != NULL) norm_forward(s, one, one, &job->layer->k_norm, n);
+      nk_rope_forward(one, turns, c->n_rot, c->arch->rope);
+      nk_kv_put(&s->kv, s->machine->vec, layer, head, s->length + (uint32_t)t, one, v + (size_t)head * n);
+    }
+  }
+}
+
+/* x += post_norm(branch) */
+static void add_branch(nk_session *s, const nk_norm *post, uint32_t begin, uint32_t end) {
+  size_t d = s->model->config.width;
+  for (size_t t = begin; t < end; t++) {
+    float *branch = s->branch + t * d;
+    if (post->weight != NULL) norm_forward(s, branch, branch, post, (uint32_t)d);
+    s->machine->vec->add(s->x + t * d, branch, (uint32_t)d);
+  }
+}
+
+static void attn_residual_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
+  (void)thread;
+  const tokens_job *job = argument;
+  add_branch(job->session, &job->layer->attn_post_norm, begin, end);
+}
+
+static void ffn_residual_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
+  (void)thread;
+  const tokens_job *job = argument;
+  add_branch(job->session, &job->layer->ffn_post_norm, begin, end);
+}
+
+static void activation_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
+  (void)thread;
+  const tokens_job *job = argument;
+  nk_session *s = job->session;
+  uint32_t n = s->model->config.n_ff;
+  bool gated = job->layer->gate.matrix.data != NULL;
+  size_t ld = (size_t)n * (gated ? 2 : 1);
+  for (size_t t = begin; t < end; t++) {
+    float *gate = s->ff + t * ld;
+    const float *up = gated ? gate + n : NULL;
+    switch (s->model->config.arch->activation) {
+      case NK_ACTIVATION_SILU: s->machine->vec->silu_forward(gate, gate, up, n); break;
+      case NK_ACTIVATION_GELU_TANH: s->machine->vec->gelu_tanh_forward(gate, gate, up, n); break;
+      case NK_ACTIVATION_RELU: s->machine->vec->relu_forward(gate, gate, up, n); break;
+    }
+  }
+}
+
+static void for_tokens(nk_session *s, const nk_layer *layer, nk_pool_task task) {
+  tokens_job job = {.session = s, .layer = layer};
+  nk_pool_run(s->machine->pool, s->batch_n, ROWS_GRAIN, task, &job);
+}
+
+/* ---- Attention ------------------------------------------------------------------------------------------------------------ */
+
+/* Positions of scores that one query may need, from a tile's start to a tile's end. */
+static uint64_t score_room(uint32_t context) { return ((uint64_t)context + 2 * NK_KV_TILE - 1) / NK_KV_TILE * NK_KV_TILE; }
+
+uint32_t nk_attention_queries(const nk_config *c, uint32_t context) {
+  uint64_t shared = c->n_heads / c->n_kv_heads;
+  uint64_t queries = 65536 / (shared * score_room(context)); /* 256 KB of scores: they should stay in the L2 cache */
+  return queries < 1 ? 1 : queries > 16 ? 16 : (uint32_t)queries;
+}
+
+uint64_t nk_attention_scratch(const nk_config *c, uint32_t context) {
+  uint64_t rows = (uint64_t)nk_attention_queries(c, context) * (c->n_heads / c->n_kv_heads);
+  uint64_t floats = rows * (2ull * c->head_dim + score_room(context)) + (uint64_t)NK_KV_TILE * c->head_dim;
+  return (floats + 15) / 16 * 16;
+}
+
+/* Queries [first, first + n) of the batch against one key/value head; `rows` = n · shared query heads. */
+typedef struct attention {
+  const nk_session *session;
+  uint32_t window;
+  uint32_t head, first, n, shared;
+  float *q;      /* [rows, head_dim], scaled */
+  float *out;    /* [rows, head_dim] */
+  float *scores; /* [rows, room]; column 0 is position `start` */
+  size_t room;
+  uint32_t start; /* a multiple of 8: the first position that any of the queries sees */
+  float *tile;   /* [8 · head_dim] */
+} attention;
+
+static uint32_t position_of(const attention *a, uint32_t query) { return a->session->length + a->first + query; }
+
+/* The first position that a query at `position` sees. */
+static uint32_t seen_from(uint32_t position, uint32_t window) {
+  return window == 0 || position + 1 <= window ? 0 : position + 1 - window;
+}
+
+static void attention_load(attention *a) {
+  const nk_session *s = a->session;
+  const nk_config *c = &s->model->config;
+  uint32_t n = c->head_dim;
+  size_t ld = (size_t)(c->n_heads + 2 * c->n_kv_heads) * n;
+  float scale = (float)(1.0 / sqrt((double)n));
+  for (uint32_t i = 0; i < a->n; i++) {
+    const float *q = s->qkv + (a->first + i) * ld + (size_t)a->head * a->shared * n;
+    float *row = a->q + (size_t)i * a->shared * n;
+    memcpy(row, q, (size_t)a->shared * n * sizeof *row);
+    s->machine->vec->scale(row, scale, a->shared * n);
+  }
+}
+
+static void attention_scores(attention *a) {
+  const nk_session *s = a->session;
+  uint32_t n = s->model->config.head_dim;
+  uint32_t last = position_of(a, a->n - 1);
+  for (uint32_t position = a->start; position <= last; position += NK_KV_TILE) {
+    /* Queries that see something of this tile: not before its first position, and not with a window that begins after it. */
+    uint32_t from = 0, to = a->n;
+    while (from < to && position_of(a, from) < position) from++;
+    while (to > from && seen_from(position_of(a, to - 1), a->window) >= position + NK_KV_TILE) to--;
+    if (from == to) continue;
+    const float *keys = nk_kv_keys(&s->kv, s->machine->vec, s->layer, a->head, position / NK_KV_TILE, a->tile);
+    size_t row = (size_t)from * a->shared;
+    s->machine->vec->attention_scores(a->scores + row * a->room + (position - a->start), a->room, a->q + row * n, n,
+                                      (to - from) * a->shared, keys, n);
+  }
+}
+
+/* Masks, softmax over the tiles that the query touches; returns nothing: p stays in place, out is scaled at the end. */
+static double attention_softmax(attention *a, uint32_t query, float *scores) {
+  uint32_t position = position_of(a, query), first = seen_from(position, a->window);
+  uint32_t begin = first / NK_KV_TILE * NK_KV_TILE, end = (position / NK_KV_TILE + 1) * NK_KV_TILE;
+  for (uint32_t j = begin; j < first; j++) scores[j - a->start] = -INFINITY;
+  for (uint32_t j = position + 1; j < end; j++) scores[j - a->start] = -INFINITY;
+  return a->session->machine->vec->softmax_forward(scores + (begin - a->start), end - begin);
+}
+
+static void attention_values(attention *a) {
+  const nk_session *s = a->session;
+  uint32_t n = s->model->config.head_dim;
+  uint32_t last = position_of(a, a->n - 1);
+  for (uint32_t position = a->start; position <= last; position += NK_KV_TILE) {
+    const float *values = NULL;
+    for (uint32_t i = 0; i < a->n; i++) {
+      uint32_t own = position_of(a, i);
+      if (own < position || seen_from(own, a->window) >= position + NK_KV_TILE) continue;
+      if (values == NULL) {
+        values = nk_kv_values(&s->kv, s->machine->vec, s->layer, a->head, position / NK_KV_TILE, a->tile);
+      }
+      uint32_t keys = own - position + 1 < NK_KV_TILE ? own - position + 1 : NK_KV_TILE;
+      size_t row = (size_t)i * a->shared;
+      s->machine->vec->attention_values(a->out + row * n, n, a->scores + row * a->room + (position - a->start), a->room,
+                                        a->shared, values, n, keys);
+    }
+  }
+}
+
+typedef struct attention_job {
+  nk_session *session;
+  const nk_layer *layer;
+  uint32_t queries, pieces; /* queries a task takes; tasks a head */
+} attention_job;
+
+static void attention_one(const attention_job *job, uint32_t item, uint32_t thread) {
+  nk_session *s = job->session;
+  const nk_config *c = &s->model->config;
+  uint32_t n = c->head_dim;
+  attention a = {.session = s, .window = job->layer->window, .shared = c->n_heads / c->n_kv_heads};
+  a.head = item / job->pieces;
+  a.first = item % job->pieces * job->queries;
+  a.n = s->batch_n - a.first < job->queries ? s->batch_n - a.first : job->queries;
+  a.room = (size_t)score_room(s->options.context);
+  a.start = seen_from(position_of(&a, 0), a.window) / NK_KV_TILE * NK_KV_TILE;
+  size_t rows = (size_t)nk_attention_queries(c, s->options.context) * a.shared;
+  a.tile = s->attention + thread * (size_t)nk_attention_scratch(c, s->options.context);
+  a.q = a.tile + (size_t)NK_KV_TILE * n;
+  a.out = a.q + rows * n;
+  a.scores = a.out + rows * n;
+
+  attention_load(&a);
+  attention_scores(&a);
+  memset(a.out, 0, (size_t)a.n * a.shared * n * sizeof *a.out);
+  size_t ld = (size_t)c->n_heads * n;
+  float *sums = a.q; /* the queries are no longer needed: their room keeps the sums, one a row */
+  for (uint32_t r = 0; r < a.n * a.shared; r++) {
+    sums[r] = (float)(1.0 / attention_softmax(&a, r / a.shared, a.scores + r * a.room));
+  }
+  attention_values(&a);
+  for (uint32_t r = 0; r < a.n * a.shared; r++) {
+    float *row = a.out + (size_t)r * n;
+    s->machine->vec->scale(row, sums[r], n);
+    memcpy(s->h + (a.first + r / a.shared) * ld + ((size_t)a.head * a.shared + r % a.shared) * n, row, n * sizeof *row);
+  }
+}
+
+static void attention_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
+  for (uint32_t item = begin; item < end; item++) attention_one(argument, item, thread);
+}
+
+static void attention_forward(nk_session *s, const nk_layer *layer) {
+  const nk_config *c = &s->model->config;
+  attention_job job = {.session = s, .layer = layer, .queries = nk_attention_queries(c, s->options.context)};
+  job.pieces = (s->batch_n + job.queries - 1) / job.queries;
+  nk_pool_run(s->machine->pool, c->n_kv_heads * job.pieces, 1, attention_task, &job);
+}
+
+/* ---- The stages -------------------------------------------------------------------------------------------------------- */
+
+static void attn_in(nk_session *s, const nk_layer *layer) {
+  const nk_config *c = &s->model->config;
+  size_t ld = (size_t)(c->n_heads + 2 * c->n_kv_heads) * c->head_dim;
+  for_tokens(s, layer, attn_norm_task);
+  input in = {.x = s->h, .ldx = c->width, .m = s->batch_n, .cols = c->width, .act = s->act};
+  float *y = s->qkv;
+  for (uint32_t i = 0; i < layer->n_qkv; i++) {
+    linear_forward(s, y, ld, &layer->qkv[i], &in);
+    y += layer->qkv[i].matrix.rows;
+  }
+  for_tokens(s, layer, keys_task);
+}
+
+static void attn_out(nk_session *s, const nk_layer *layer) {
+  const nk_config *c = &s->model->config;
+  uint32_t q = c->n_heads * c->head_dim;
+  input in = {.x = s->h, .ldx = q, .m = s->batch_n, .cols = q, .act = s->act};
+  linear_forward(s, s->branch, c->width, &layer->attn_out, &in);
+  for_tokens(s, layer, attn_residual_task);
+}
+
+static void ffn_in(nk_session *s, const nk_layer *layer) {
+  const nk_config *c = &s->model->config;
+  for_tokens(s, layer, ffn_norm_task);
+  input in = {.x = s->h, .ldx = c->width, .m = s->batch_n, .cols = c->width, .act = s->act};
+  bool gated = layer->gate.matrix.data != NULL;
+  size_t ld = (size_t)c->n_ff * (gated ? 2 : 1);
+  if (gated) linear_forward(s, s->ff, ld, &layer->gate, &in);
+  linear_forward(s, gated ? s->ff + c->n_ff : s->ff, ld, &layer->up, &in);
+  for_tokens(s, layer, activation_task);
+}
+
+static void ffn_out(nk_session *s, const nk_layer *layer) {
+  const nk_config *c = &s->model->config;
+  size_t ld = (size_t)c->n_ff * (layer->gate.matrix.data != NULL ? 2 : 1);
+  input in = {.x = s->ff, .ldx = ld, .m = s->batch_n, .cols = c->n_ff, .act = s->act};
+  linear_forward(s, s->branch, c->width, &layer->down, &in);
+  for_tokens(s, layer, ffn_residual_task);
+}
+
+void nk_block_stage(nk_session *s, const nk_layer *layer, nk_stage stage) {
+  switch (stage) {
+    case NK_STAGE_ATTN_IN: attn_in(s, layer); return;
+    case NK_STAGE_ATTN: attention_forward(s, layer); return;
+    case NK_STAGE_ATTN_OUT: attn_out(s, layer); return;
+    case NK_STAGE_FFN_IN: ffn_in(s, layer); return;
+    case NK_STAGE_FFN_OUT: ffn_out(s, layer); return;
+    case NK_STAGE_COUNT: return;
+  }
+}
+
+static uint64_t elements(const nk_linear *linear) { return (uint64_t)linear->matrix.rows * linear->matrix.cols; }
+
+uint64_t nk_block_products(const nk_session *s, const nk_layer *layer, nk_stage stage) {
+  uint64_t m = s->batch_n;
+  const nk_config *c = &s->model->config;
+  switch (stage) {
+    case NK_STAGE_ATTN_IN: return m * (elements(&layer->qkv[0]) + elements(&layer->qkv[1]) + elements(&layer->qkv[2]));
+    case NK_STAGE_ATTN: return 2 * m * c->n_heads * c->head_dim * (s->length + m);
+    case NK_STAGE_ATTN_OUT: return m * elements(&layer->attn_out);
+    case NK_STAGE_FFN_IN: return m * (elements(&layer->gate) + elements(&layer->up));
+    case NK_STAGE_FFN_OUT: return m * elements(&layer->down);
+    case NK_STAGE_COUNT: return 0;
+  }
+  return 0;
+}
+
+/* ---- Both ends --------------------------------------------------------------------------------------------------------- */
+
+void nk_embed(nk_session *s, const int32_t *ids, uint32_t n) {
+  const nk_config *c = &s->model->config;
+  for (uint32_t t = 0; t < n; t++) {
+    float *x = s->x + (size_t)t * c->width;
+    nk_matrix_gather(&s->model->embedding, (uint32_t)ids[t], x);
+    if (c->arch->embed_scale == NK_EMBED_SQRT_D) s->machine->vec->scale(x, (float)sqrt((double)c->width), c->width);
+  }
+}
+
+void nk_head(nk_session *s, uint32_t row, uint32_t n) {
+  const nk_config *c = &s->model->config;
+  for (uint32_t t = 0; t < n; t++) {
+    norm_forward(s, s->head_in + (size_t)t * c->width, s->x + (size_t)(row + t) * c->width, &s->model->output_norm, c->width);
+  }
+  input in = {.x = s->head_in, .ldx = c->width, .m = n, .cols = c->width, .act = s->head_act};
+  linear_forward(s, s->logits, s->model->vocab, &s->model->head, &in);
+}

@@ -1,0 +1,67 @@
+/*
+ * pass.h: the inside of a session, shared by session.c (the sequence and its steps) and block.c (the layers).
+ *
+ * Shapes   m: tokens of the batch; d: width; q: n_heads · head_dim; kv: n_kv_heads · head_dim; ff: n_ff.
+ */
+#ifndef NOOK_RUN_PASS_H
+#define NOOK_RUN_PASS_H
+
+#include "run/session.h"
+
+/* The steps of one layer, each a bounded piece of work. */
+typedef enum nk_stage {
+  NK_STAGE_ATTN_IN,  /* norm, q k v, their norms, rotary turns, into the cache */
+  NK_STAGE_ATTN,     /* scores, softmax, values */
+  NK_STAGE_ATTN_OUT, /* output projection, post-norm, residual */
+  NK_STAGE_FFN_IN,   /* norm, gate and up, activation */
+  NK_STAGE_FFN_OUT,  /* down, post-norm, residual */
+  NK_STAGE_COUNT,
+} nk_stage;
+
+struct nk_session {
+  const nk_model *model;
+  const nk_machine *machine;
+  nk_session_options options; /* batch resolved */
+  uint32_t logit_rows;
+  nk_arena memory;
+  nk_kv kv;
+
+  int32_t *tokens; /* [context] */
+  uint32_t length; /* tokens in the cache */
+
+  /* The feed under way: ids [feed_n], feed_done of them in the cache, the next batch_n in work. */
+  const int32_t *feed;
+  uint32_t feed_n, feed_done, feed_chunk;
+  uint32_t batch_n, layer;
+  nk_stage stage;
+  uint32_t rows_first, rows_count; /* the batch that was done last */
+
+  float *frequencies; /* [n_rot / 2] */
+  float *turns;       /* [batch, n_rot / 2, 2] cos, sin */
+  float *x;           /* [batch, d] the residual stream */
+  float *h;           /* [batch, max(d, q)] a branch's input; attention's output */
+  float *qkv;         /* [batch, q + 2 kv] */
+  float *branch;      /* [batch, d] a branch's output */
+  float *ff;          /* [batch, 2 ff] gate | up; [batch, ff] without a gate */
+  uint8_t *act;       /* quantized input of the current products */
+  float *logits;      /* [logit_rows, vocab] */
+  float *head_in;     /* [logit_rows, d] */
+  uint8_t *head_act;
+  float *attention;   /* per thread: nk_attention_scratch(…) floats */
+};
+
+/* Sizes of attention's scratch of one thread, in floats, and the queries that it takes at once. */
+uint32_t nk_attention_queries(const nk_config *config, uint32_t context);
+uint64_t nk_attention_scratch(const nk_config *config, uint32_t context);
+
+/* Runs one stage of one layer over the session's batch. */
+void nk_block_stage(nk_session *session, const nk_layer *layer, nk_stage stage);
+/* Multiplications of that stage, for the size of a step. */
+uint64_t nk_block_products(const nk_session *session, const nk_layer *layer, nk_stage stage);
+
+/* x [batch_n, d] from the token ids of the batch. */
+void nk_embed(nk_session *session, const int32_t *ids, uint32_t n);
+/* logits [n, vocab] of rows [row, row + n) of x. */
+void nk_head(nk_session *session, uint32_t row, uint32_t n);
+
+#endif

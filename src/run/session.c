@@ -1,0 +1,196 @@
+/* session.c: the sequence, its memory and its steps; see session.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/pass.h"
+#include "run/rope.h"
+
+/* ---- Memory --------------------------------------------------------------------------------------------------------- */
+
+static uint64_t largest(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+/* A stage of one layer over a whole batch should not be far above a step: with large models the batch is smaller. */
+static uint32_t choose_batch(const nk_config *c, uint32_t context, uint32_t wanted) {
+  uint32_t batch = wanted == 0 ? NK_BATCH_DEFAULT : wanted > NK_BATCH_MAX ? NK_BATCH_MAX : wanted;
+  uint64_t stage = 2ull * c->width * c->n_ff; /* gate and up: the largest of a layer */
+  if (wanted == 0 && stage * batch > NK_STEP_PRODUCTS) {
+    uint64_t fitting = NK_STEP_PRODUCTS / stage / 4 * 4;
+    batch = fitting < 8 ? 8 : (uint32_t)fitting;
+  }
+  return batch > context ? context : batch;
+}
+
+static uint32_t choose_logit_rows(uint32_t vocab) {
+  uint64_t rows = (2u << 20) / ((uint64_t)vocab * sizeof(float) + 1);
+  return rows < 1 ? 1 : rows > NK_LOGIT_ROWS ? NK_LOGIT_ROWS : (uint32_t)rows;
+}
+
+/* Carves everything but the cache. */
+static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine) {
+  const nk_config *c = &s->model->config;
+  uint64_t m = s->options.batch, d = c->width, q = (uint64_t)c->n_heads * c->head_dim;
+  uint64_t kv = (uint64_t)c->n_kv_heads * c->head_dim;
+  /* Quantized activations come in blocks; widths that are none belong to float matrices, which don't use them. */
+  uint32_t act_cols = (uint32_t)((largest(largest(d, q), c->n_ff) + NK_ACT_BLOCK - 1) / NK_ACT_BLOCK * NK_ACT_BLOCK);
+  uint32_t head_cols = (uint32_t)((d + NK_ACT_BLOCK - 1) / NK_ACT_BLOCK * NK_ACT_BLOCK);
+  uint64_t threads = nk_pool_threads(machine->pool);
+  s->tokens = nk_arena_take(arena, s->options.context, sizeof *s->tokens);
+  s->frequencies = nk_arena_take(arena, c->n_rot / 2 + 1, sizeof *s->frequencies);
+  s->turns = nk_arena_take(arena, m * c->n_rot, sizeof *s->turns);
+  s->x = nk_arena_take(arena, m * d, sizeof *s->x);
+  s->h = nk_arena_take(arena, m * largest(d, q), sizeof *s->h);
+  s->qkv = nk_arena_take(arena, m * (q + 2 * kv), sizeof *s->qkv);
+  s->branch = nk_arena_take(arena, m * d, sizeof *s->branch);
+  s->ff = nk_arena_take(arena, m * 2 * c->n_ff, sizeof *s->ff);
+  s->act = nk_arena_take(arena, nk_act_bytes(machine->ops, (uint32_t)m, act_cols), 1);
+  s->logits = nk_arena_take(arena, (uint64_t)s->logit_rows * s->model->vocab, sizeof *s->logits);
+  s->head_in = nk_arena_take(arena, s->logit_rows * d, sizeof *s->head_in);
+  s->head_act = nk_arena_take(arena, nk_act_bytes(machine->ops, s->logit_rows, head_cols), 1);
+  s->attention = nk_arena_take(arena, threads * nk_attention_scratch(c, s->options.context), sizeof *s->attention);
+}
+
+static void carve_kv(nk_session *s, nk_arena *arena) {
+  const nk_config *c = &s->model->config;
+  nk_kv_carve(&s->kv, arena, s->options.kv, c->n_layers, c->n_kv_heads, c->head_dim, s->options.context);
+}
+
+static void resolve(nk_session *s, const nk_model *model, const nk_session_options *options) {
+  *s = (nk_session){.model = model, .options = *options};
+  s->options.batch = choose_batch(&model->config, options->context, options->batch);
+  s->logit_rows = choose_logit_rows(model->vocab);
+}
+
+nk_session_plan nk_session_measure(const nk_model *model, const nk_machine *machine, const nk_session_options *options) {
+  nk_session s;
+  resolve(&s, model, options);
+  nk_arena kv = nk_arena_measure(), work = nk_arena_measure();
+  carve_kv(&s, &kv);
+  carve_work(&s, &work, machine);
+  return (nk_session_plan){.kv_bytes = kv.used, .work_bytes = work.used, .batch = s.options.batch,
+                           .logit_rows = s.logit_rows};
+}
+
+nk_status nk_session_create(nk_session **out, const nk_model *model, const nk_machine *machine,
+                            const nk_session_options *options, nk_error *error) {
+  *out = NULL;
+  nk_session *s = malloc(sizeof *s);
+  if (s == NULL) return nk_fail(error, NK_STATUS_MEMORY, "no memory for a session");
+  resolve(s, model, options);
+  nk_arena measure = nk_arena_measure();
+  carve_kv(s, &measure);
+  carve_work(s, &measure, machine);
+  nk_status status = nk_arena_allocate(&s->memory, measure.used, "the session (cache and buffers)", error);
+  if (status != NK_STATUS_OK) {
+    free(s);
+    return status;
+  }
+  s->machine = machine;
+  carve_kv(s, &s->memory);
+  carve_work(s, &s->memory, machine);
+  const nk_config *c = &model->config;
+  if (c->arch->rope != NK_ROPE_NONE) {
+    nk_rope_frequencies(s->frequencies, c->n_rot, c->rope_base, c->rope_scale, model->rope_factors);
+  }
+  *out = s;
+  return NK_STATUS_OK;
+}
+
+void nk_session_free(nk_session *session) {
+  if (session == NULL) return;
+  nk_arena_free(&session->memory);
+  free(session);
+}
+
+/* ---- The sequence ------------------------------------------------------------------------------------------------------ */
+
+uint32_t nk_session_length(const nk_session *s) { return s->length; }
+uint32_t nk_session_context(const nk_session *s) { return s->options.context; }
+uint32_t nk_session_batch(const nk_session *s) { return s->options.batch; }
+uint32_t nk_session_logit_rows(const nk_session *s) { return s->logit_rows; }
+const int32_t *nk_session_tokens(const nk_session *s) { return s->tokens; }
+bool nk_session_feeding(const nk_session *s) { return s->feed_done < s->feed_n; }
+uint32_t nk_session_rows_first(const nk_session *s) { return s->rows_first; }
+uint32_t nk_session_rows_count(const nk_session *s) { return s->rows_count; }
+
+uint32_t nk_session_match(const nk_session *s, const int32_t *ids, uint32_t n) {
+  uint32_t limit = n < s->length ? n : s->length, i = 0;
+  while (i < limit && s->tokens[i] == ids[i]) i++;
+  return i;
+}
+
+void nk_session_trim(nk_session *s, uint32_t length) {
+  if (length < s->length) s->length = length;
+  s->feed = NULL;
+  s->feed_n = s->feed_done = s->batch_n = 0;
+  s->rows_count = 0;
+}
+
+/* ---- Reading ----------------------------------------------------------------------------------------------------------- */
+
+nk_status nk_session_feed(nk_session *s, const int32_t *ids, uint32_t n, uint32_t chunk, nk_error *error) {
+  if (n > s->options.context - s->length) {
+    return nk_fail_hint(error, NK_STATUS_CONTEXT_FULL, "Shorten the text, load with a larger context, or let the middle be dropped.",
+                        "%u tokens do not fit: %u of the context's %u are taken", n, s->length, s->options.context);
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->vocab) {
+      return nk_fail(error, NK_STATUS_DATA, "token %d at position %u is outside the vocabulary of %u", ids[i], i,
+                     s->model->vocab);
+    }
+  }
+  s->feed = ids;
+  s->feed_n = n;
+  s->feed_done = 0;
+  s->feed_chunk = chunk == 0 || chunk > s->options.batch ? s->options.batch : chunk;
+  s->batch_n = 0;
+  s->rows_count = 0;
+  return NK_STATUS_OK;
+}
+
+static void begin_batch(nk_session *s) {
+  const nk_config *c = &s->model->config;
+  uint32_t left = s->feed_n - s->feed_done;
+  s->batch_n = left < s->feed_chunk ? left : s->feed_chunk;
+  s->layer = 0;
+  s->stage = NK_STAGE_ATTN_IN;
+  s->rows_count = 0;
+  nk_embed(s, s->feed + s->feed_done, s->batch_n);
+  if (c->arch->rope == NK_ROPE_NONE) return;
+  for (uint32_t t = 0; t < s->batch_n; t++) {
+    nk_rope_turns(s->turns + (size_t)t * c->n_rot, s->frequencies, c->n_rot, s->length + t);
+  }
+}
+
+static void end_batch(nk_session *s) {
+  memcpy(s->tokens + s->length, s->feed + s->feed_done, s->batch_n * sizeof *s->tokens);
+  s->rows_first = s->length;
+  s->rows_count = s->batch_n;
+  s->length += s->batch_n;
+  s->feed_done += s->batch_n;
+  s->batch_n = 0;
+}
+
+void nk_session_step(nk_session *s, bool *batch_done) {
+  *batch_done = false;
+  if (!nk_session_feeding(s)) return;
+  if (s->batch_n == 0) begin_batch(s);
+  for (uint64_t products = 0; products < NK_STEP_PRODUCTS;) {
+    const nk_layer *layer = &s->model->layers[s->layer];
+    products += nk_block_products(s, layer, s->stage) * (s->options.float_activations ? 2 : 1);
+    nk_block_stage(s, layer, s->stage);
+    s->stage++;
+    if (s->stage < NK_STAGE_COUNT) continue;
+    s->stage = NK_STAGE_ATTN_IN;
+    s->layer++;
+    if (s->layer < s->model->config.n_layers) continue;
+    end_batch(s);
+    *batch_done = true;
+    return;
+  }
+}
+
+const float *nk_session_logits(nk_session *s, uint32_t row, uint32_t n) {
+  if (n > s->logit_rows || row > s->rows_count || n > s->rows_count - row) return NULL;
+  nk_head(s, row, n);
+  return s->logits;
+}

@@ -1,0 +1,71 @@
+/*
+ * session.h: one sequence being read: its tokens, their keys and values, and the buffers of a forward pass.
+ *
+ * A feed brings further tokens into the sequence in batches; nk_session_step does a bounded piece of the current batch (some
+ * 50 ms), so that the host may stop between steps. Until a batch is done its tokens don't count: stopping anywhere leaves
+ * the sequence as it was after the last whole batch. Everything is carved beforehand; nothing allocates here.
+ */
+#ifndef NOOK_RUN_SESSION_H
+#define NOOK_RUN_SESSION_H
+
+#include "model/model.h"
+#include "run/kv.h"
+#include "run/machine.h"
+
+#define NK_BATCH_DEFAULT 128u /* tokens that go through the layers together */
+#define NK_BATCH_MAX 512u
+#define NK_LOGIT_ROWS 8u /* rows of logits computed together at most */
+
+/* Multiplications that a step does at most, roughly 50 ms of base SIMD; a stage of one layer is the unit. */
+#define NK_STEP_PRODUCTS 500000000ull
+
+typedef struct nk_session_options {
+  uint32_t context; /* positions */
+  uint32_t batch;   /* tokens of a batch at most; 0: NK_BATCH_DEFAULT */
+  nk_kv_type kv;
+  bool float_activations; /* matrices multiply float32 activations instead of int8 ones */
+} nk_session_options;
+
+typedef struct nk_session nk_session;
+
+/* Bytes of the cache and of the buffers of a session, and the batch that it would use. Needs a bound model (measured is
+   enough). Saturates at UINT64_MAX. */
+typedef struct nk_session_plan {
+  uint64_t kv_bytes, work_bytes;
+  uint32_t batch, logit_rows;
+} nk_session_plan;
+nk_session_plan nk_session_measure(const nk_model *model, const nk_machine *machine, const nk_session_options *options);
+
+nk_status nk_session_create(nk_session **out, const nk_model *model, const nk_machine *machine,
+                            const nk_session_options *options, nk_error *error);
+void nk_session_free(nk_session *session);
+
+/* ---- The sequence ---------------------------------------------------------------------------------------------------- */
+
+uint32_t nk_session_length(const nk_session *session); /* tokens in the cache */
+uint32_t nk_session_context(const nk_session *session);
+uint32_t nk_session_batch(const nk_session *session);
+uint32_t nk_session_logit_rows(const nk_session *session);
+const int32_t *nk_session_tokens(const nk_session *session); /* [length] */
+/* How many of the first `n` ids are already in the cache, as its beginning. */
+uint32_t nk_session_match(const nk_session *session, const int32_t *ids, uint32_t n);
+/* Keeps the first `length` tokens; ends a feed that is under way. */
+void nk_session_trim(nk_session *session, uint32_t length);
+
+/* ---- Reading ---------------------------------------------------------------------------------------------------------- */
+
+/* Appends ids (kept by the caller until the feed ends). CONTEXT_FULL when they don't fit, DATA for an id outside the
+   vocabulary. chunk: tokens a batch at most (0: the session's batch). */
+nk_status nk_session_feed(nk_session *session, const int32_t *ids, uint32_t n, uint32_t chunk, nk_error *error);
+/* A bounded piece of work. *batch_done: a batch has just entered the sequence and its rows may be asked for. The feed is
+   over when nk_session_feeding is false. */
+void nk_session_step(nk_session *session, bool *batch_done);
+bool nk_session_feeding(const nk_session *session);
+
+/* Of the batch that was just done: the position of its first token, and its number of tokens. */
+uint32_t nk_session_rows_first(const nk_session *session);
+uint32_t nk_session_rows_count(const nk_session *session);
+/* Logits of rows [row, row + n) of that batch, n <= nk_session_logit_rows; [n, vocab], valid until the next call. */
+const float *nk_session_logits(nk_session *session, uint32_t row, uint32_t n);
+
+#endif
