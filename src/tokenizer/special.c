@@ -1,0 +1,102 @@
+/*
+ * special.c: finds the tokens that are not made by the model's own rules: control tokens, and user-defined ones.
+ *
+ * The special tokens lie sorted by their bytes. A match narrows the range of those that agree with the text, a byte at a time,
+ * by binary search: at most NK_TOKENIZER_MAX_SPECIAL steps at each place, and none where no token begins with that byte.
+ */
+#include "tokenizer/internal.h"
+
+#include <string.h>
+
+bool nk_is_special(unsigned type, uint32_t length) {
+  return (type == NK_TOKEN_CONTROL || type == NK_TOKEN_UNKNOWN || type == NK_TOKEN_USER) && length > 0 &&
+         length <= NK_TOKENIZER_MAX_SPECIAL;
+}
+
+static bool is_user(const nk_vocab *vocab, uint32_t id) { return nk_vocab_type(vocab, id) == NK_TOKEN_USER; }
+
+/* By bytes, the shorter first; of equal texts the user-defined first (a control token then wins where both may match). */
+static int compare(const nk_vocab *vocab, uint32_t a, uint32_t b) {
+  nk_text x = nk_vocab_text(vocab, a), y = nk_vocab_text(vocab, b);
+  int order = memcmp(x.bytes, y.bytes, x.length < y.length ? x.length : y.length);
+  if (order != 0) return order;
+  if (x.length != y.length) return x.length < y.length ? -1 : 1;
+  return (int)is_user(vocab, b) - (int)is_user(vocab, a);
+}
+
+static bool before(const nk_vocab *vocab, uint32_t a, uint32_t b) {
+  int order = compare(vocab, a, b);
+  return order != 0 ? order < 0 : a < b;
+}
+
+static void sift(const nk_vocab *vocab, uint32_t *ids, uint32_t at, uint32_t n) {
+  for (uint32_t child; (child = 2 * at + 1) < n; at = child) {
+    if (child + 1 < n && before(vocab, ids[child], ids[child + 1])) child++;
+    if (!before(vocab, ids[at], ids[child])) return;
+    uint32_t swap = ids[at];
+    ids[at] = ids[child];
+    ids[child] = swap;
+  }
+}
+
+void nk_specials_fill(nk_specials *specials, const nk_vocab *vocab) {
+  uint32_t n = 0, *ids = specials->ids;
+  for (uint32_t id = 0; id < vocab->n && n < specials->room; id++) {
+    if (nk_is_special(nk_vocab_type(vocab, id), nk_vocab_text(vocab, id).length)) ids[n++] = id;
+  }
+  /* Heapsort: no recursion, no worst case, and (unlike qsort) a context. */
+  for (uint32_t at = n / 2; at-- > 0;) sift(vocab, ids, at, n);
+  for (uint32_t last = n; last-- > 1;) {
+    uint32_t swap = ids[0];
+    ids[0] = ids[last];
+    ids[last] = swap;
+    sift(vocab, ids, 0, last);
+  }
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    if (kept == 0 || compare(vocab, ids[kept - 1], ids[i]) != 0) ids[kept++] = ids[i];
+  }
+  specials->n = kept;
+  specials->n_user = 0;
+  uint32_t at = 0;
+  for (unsigned byte = 0; byte < 256; byte++) {
+    specials->first[byte] = at;
+    while (at < kept && (uint8_t)nk_vocab_text(vocab, ids[at]).bytes[0] == byte) specials->n_user += is_user(vocab, ids[at++]);
+  }
+  specials->first[256] = kept;
+}
+
+/* The first of ids [low, high), all longer than `depth`, whose byte at `depth` is >= byte. */
+static uint32_t lower_bound(const nk_specials *specials, const nk_vocab *vocab, uint32_t low, uint32_t high, size_t depth,
+                            unsigned byte) {
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if ((uint8_t)nk_vocab_text(vocab, specials->ids[middle]).bytes[depth] < byte) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+uint32_t nk_specials_match(const nk_specials *specials, const nk_vocab *vocab, const uint8_t *text, size_t at, size_t end,
+                           size_t trusted_end, bool user, size_t *length) {
+  uint32_t low = specials->first[text[at]], high = specials->first[text[at] + 1];
+  uint32_t found = NK_NONE;
+  for (size_t depth = 1; low < high; depth++) {
+    /* ids [low, high) begin with text[at .. at + depth). */
+    for (; low < high && nk_vocab_text(vocab, specials->ids[low]).length == depth; low++) {
+      uint32_t id = specials->ids[low];
+      if (is_user(vocab, id) ? user : at + depth <= trusted_end) {
+        found = id;
+        *length = depth;
+      }
+    }
+    if (at + depth >= end) break;
+    unsigned byte = text[at + depth];
+    low = lower_bound(specials, vocab, low, high, depth, byte);
+    high = lower_bound(specials, vocab, low, high, depth, byte + 1);
+  }
+  return found;
+}
