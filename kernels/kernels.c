@@ -121,7 +121,7 @@ void nk_matrix_gather(const nk_matrix *matrix, uint32_t row, float *out) {
 const nk_ops *nk_ops_get(nk_isa isa) {
   switch (isa) {
     case NK_ISA_SCALAR: return &nk_scalar_ops;
-    case NK_ISA_SIMD128: return NULL;
+    case NK_ISA_SIMD128: return &nk_simd128_ops;
 #if NK_HAVE_RELAXED
     case NK_ISA_RELAXED: return &nk_relaxed_ops;
 #else

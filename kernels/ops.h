@@ -12,6 +12,15 @@
 
 #include "kernels/formats.h"
 
+/* Relaxed kernels are built natively (with stand-ins) and in WebAssembly with -mrelaxed-simd. */
+#ifndef NK_HAVE_RELAXED
+#if !defined(__wasm__) || defined(__wasm_relaxed_simd__)
+#define NK_HAVE_RELAXED 1
+#else
+#define NK_HAVE_RELAXED 0
+#endif
+#endif
+
 /* The kernels of one format. */
 typedef struct nk_kernels {
   /* y[r] = Σ over n_blocks blocks of 32, r in 0..7: one token, one row group. NULL for float formats. */

@@ -1,0 +1,47 @@
+/* simd128/ops.c: the format-independent kernels of the base SIMD, and its table. Activations are int16 (act.h). */
+#include "kernels/simd128/common.h"
+#include "kernels/simd128/tiles.h"
+
+static void quantize(uint8_t *act, uint32_t slot, uint32_t slots, const float *x, uint32_t n_blocks) {
+  for (uint32_t b = 0; b < n_blocks; b++, x += NK_ACT_BLOCK, act += nk_act_block_bytes(2, slots)) {
+    uint8_t *values = act + slot * NK_ACT_BLOCK * 2, *scales = act + slots * NK_ACT_BLOCK * 2;
+    v128_t q[8];
+    float sum, scale = quantize_block(q, &sum, x);
+    for (uint32_t i = 0; i < 4; i++) {
+      v128_t even = wasm_i32x4_shuffle(q[2 * i], q[2 * i], 0, 2, 1, 3);
+      v128_t odd = wasm_i32x4_shuffle(q[2 * i + 1], q[2 * i + 1], 0, 2, 1, 3);
+      wasm_v128_store(values + 16 * i, wasm_i16x8_narrow_i32x4(even, odd));
+    }
+    nk_put_f32(scales + 4 * slot, scale);
+    nk_put_f32(scales + 4 * (slots + slot), sum);
+  }
+}
+
+static void dequantize(float *x, const uint8_t *act, uint32_t slot, uint32_t slots, uint32_t n_blocks) {
+  for (uint32_t b = 0; b < n_blocks; b++, x += NK_ACT_BLOCK, act += nk_act_block_bytes(2, slots)) {
+    const uint8_t *values = act + slot * NK_ACT_BLOCK * 2;
+    v128_t scale = wasm_v128_load32_splat(act + slots * NK_ACT_BLOCK * 2 + 4 * slot);
+    for (uint32_t i = 0; i < 8; i++) {
+      v128_t q = wasm_i32x4_load16x4(values + 8 * i);
+      wasm_v128_store(x + 4 * i, wasm_f32x4_mul(scale, wasm_f32x4_convert_i32x4(wasm_i32x4_shuffle(q, q, 0, 2, 1, 3))));
+    }
+  }
+}
+
+const nk_ops nk_simd128_ops = {
+    .isa = NK_ISA_SIMD128,
+    .act_value_bytes = 2,
+    .quantize = quantize,
+    .dequantize = dequantize,
+    .tile = tile,
+    .tile_band = tile_band,
+    .tile_one = tile_one,
+    .tile_t = tile_t,
+    .tile_t_one = tile_t_one,
+    .kernels =
+        {
+#define NK_FORMAT(name, symbol, type, block, bytes, kind, scale_type, scale_at, scales) &nk_simd128_##symbol,
+#include "kernels/formats.def"
+#undef NK_FORMAT
+        },
+};
