@@ -39,8 +39,8 @@ typedef struct nk_gguf_pair {
   nk_gguf_type type;         /* NK_GGUF_ARRAY for arrays */
   nk_gguf_type element_type; /* of an array; else equal to type */
   uint64_t count;            /* elements of an array; 1 for a scalar */
-  const uint8_t *value;      /* first byte of the value (of the first element of an array) */
-  const uint32_t *strings;   /* array of strings: count + 1 offsets from `value` to each string's length field; else NULL */
+  const uint8_t *value;      /* first byte of the value (of the first element of an array); a string's is its u64 length */
+  uint32_t *strings;         /* array of strings: count + 1 offsets from `value` to each string's length field; else NULL */
 } nk_gguf_pair;
 
 typedef struct nk_gguf_tensor {
@@ -90,7 +90,8 @@ nk_status nk_gguf_get_text(const nk_gguf *gguf, const char *key, nk_text *out, n
 nk_status nk_gguf_get_array(const nk_gguf *gguf, const char *key, nk_gguf_type element_type, const nk_gguf_pair **out,
                             nk_error *error);
 
-/* Elements of an array pair; `index` must be < pair->count. Each reads unaligned. */
+/* Elements of an array pair, or the value of a scalar one at index 0; `index` must be < pair->count. Each reads unaligned.
+   Asked for an element of another kind, they give an empty text or 0. */
 nk_text nk_gguf_text_at(const nk_gguf_pair *pair, uint64_t index);
 int64_t nk_gguf_integer_at(const nk_gguf_pair *pair, uint64_t index); /* any integer or bool element type; u64 saturates */
 double nk_gguf_number_at(const nk_gguf_pair *pair, uint64_t index);   /* any numeric element type */
