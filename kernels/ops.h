@@ -11,15 +11,7 @@
 #define NOOK_KERNELS_OPS_H
 
 #include "kernels/formats.h"
-
-/* Relaxed kernels are built natively (with stand-ins) and in WebAssembly with -mrelaxed-simd. */
-#ifndef NK_HAVE_RELAXED
-#if !defined(__wasm__) || defined(__wasm_relaxed_simd__)
-#define NK_HAVE_RELAXED 1
-#else
-#define NK_HAVE_RELAXED 0
-#endif
-#endif
+#include "kernels/isa.h"
 
 /* The kernels of one format. */
 typedef struct nk_kernels {

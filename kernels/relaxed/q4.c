@@ -1,0 +1,102 @@
+/*
+ * q4.c: Q4_1 and Q4_0 × int8 activations in relaxed SIMD. i16x8.relaxed_dot_i8x16_i7x16_s takes the levels (0..15) as its
+ * 7-bit operand and four splatted activations; the sum of a whole block fits int16: |8 × 2 × 15 × 127| = 30,480. (The form that
+ * adds to int32 costs five instructions on x86 without VNNI, this one costs one.)
+ */
+#include "kernels/formats/nibbles.h"
+#include "kernels/relaxed/relaxed.h"
+
+#if NK_HAVE_RELAXED
+
+static inline v128_t dot(v128_t a, v128_t w) { return wasm_i16x8_relaxed_dot_i8x16_i7x16(a, w); }
+
+static inline v128_t finish(v128_t acc, v128_t sum16, v128_t scale, v128_t minimum, const uint8_t *d, const uint8_t *sum) {
+  v128_t isum = wasm_f32x4_convert_i32x4(wasm_i32x4_extadd_pairwise_i16x8(sum16));
+  acc = NK_MADD(isum, wasm_f32x4_mul(scale, wasm_v128_load32_splat(d)), acc);
+  return NK_MADD(minimum, wasm_v128_load32_splat(sum), acc);
+}
+
+static inline void scales(v128_t *scale, v128_t *minimum, const uint8_t *packed, v128_t bits, v128_t factor, v128_t minus8,
+                          bool has_minimum) {
+  nk_load_halves(&scale[0], &scale[1], packed + NK_NIBBLES_BYTES, bits, factor);
+  if (has_minimum) {
+    nk_load_halves(&minimum[0], &minimum[1], packed + NK_NIBBLES_BYTES + 16, bits, factor);
+  } else {
+    minimum[0] = wasm_f32x4_mul(scale[0], minus8);
+    minimum[1] = wasm_f32x4_mul(scale[1], minus8);
+  }
+}
+
+static inline void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks, uint32_t packed_bytes,
+                        bool has_minimum) {
+  v128_t mask = NK_CONSTANT(nibble8);
+  v128_t bits = NK_CONSTANT(half_bits), factor = NK_CONSTANT(half_scale), minus8 = NK_CONSTANT(minus8);
+  v128_t acc[2] = {wasm_f32x4_splat(0.0f), wasm_f32x4_splat(0.0f)};
+  for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += 40) {
+    v128_t scale[2], minimum[2], sum[2];
+    for (uint32_t j = 0; j < 4; j++) {
+      v128_t low = wasm_v128_load32_splat(act + 8 * j), high = wasm_v128_load32_splat(act + 8 * j + 4);
+      for (uint32_t half = 0; half < 2; half++) {
+        v128_t v = wasm_v128_load(packed + 64 * half + 16 * j);
+        v128_t product = dot(low, wasm_v128_and(v, mask));
+        sum[half] = j == 0 ? product : wasm_i16x8_add(sum[half], product);
+        sum[half] = wasm_i16x8_add(sum[half], dot(high, wasm_v128_and(wasm_u16x8_shr(v, 4), mask)));
+      }
+    }
+    scales(scale, minimum, packed, bits, factor, minus8, has_minimum);
+    for (uint32_t half = 0; half < 2; half++)
+      acc[half] = finish(acc[half], sum[half], scale[half], minimum[half], act + 32, act + 36);
+  }
+  wasm_v128_store(y, acc[0]);
+  wasm_v128_store(y + 4, acc[1]);
+}
+
+/* 4 tokens × 8 rows: eight integer sums in registers; the float sums stay in y between blocks. */
+static inline void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks,
+                        uint32_t packed_bytes, bool has_minimum) {
+  v128_t mask = NK_CONSTANT(nibble8);
+  v128_t bits = NK_CONSTANT(half_bits), factor = NK_CONSTANT(half_scale), minus8 = NK_CONSTANT(minus8);
+  for (uint32_t t = 0; t < 4; t++) {
+    wasm_v128_store(y + t * ldy, wasm_f32x4_splat(0.0f));
+    wasm_v128_store(y + t * ldy + 4, wasm_f32x4_splat(0.0f));
+  }
+  for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += 160) {
+    v128_t scale[2], minimum[2], sum[4][2];
+    for (uint32_t j = 0; j < 4; j++) {
+      for (uint32_t nibble = 0; nibble < 2; nibble++) {
+        v128_t w0 = wasm_v128_load(packed + 16 * j), w1 = wasm_v128_load(packed + 64 + 16 * j);
+        if (nibble == 1) w0 = wasm_u16x8_shr(w0, 4), w1 = wasm_u16x8_shr(w1, 4);
+        w0 = wasm_v128_and(w0, mask), w1 = wasm_v128_and(w1, mask);
+        for (uint32_t t = 0; t < 4; t++) {
+          v128_t a = wasm_v128_load32_splat(act + 32 * t + 8 * j + 4 * nibble);
+          v128_t p0 = dot(a, w0), p1 = dot(a, w1);
+          sum[t][0] = j == 0 && nibble == 0 ? p0 : wasm_i16x8_add(sum[t][0], p0);
+          sum[t][1] = j == 0 && nibble == 0 ? p1 : wasm_i16x8_add(sum[t][1], p1);
+        }
+      }
+    }
+    scales(scale, minimum, packed, bits, factor, minus8, has_minimum);
+    for (uint32_t t = 0; t < 4; t++) {
+      float *to = y + t * ldy;
+      for (uint32_t half = 0; half < 2; half++)
+        wasm_v128_store(to + 4 * half, finish(wasm_v128_load(to + 4 * half), sum[t][half], scale[half], minimum[half],
+                                              act + 128 + 4 * t, act + 144 + 4 * t));
+    }
+  }
+}
+
+#define Q4_KERNELS(symbol, packed_bytes, has_minimum)                                                            \
+  static void symbol##_gemv(float *y, const uint8_t *group, const uint8_t *act, uint32_t n_blocks) {             \
+    gemv(y, group, act, n_blocks, packed_bytes, has_minimum);                                                    \
+  }                                                                                                              \
+  static void symbol##_gemm(float *y, size_t ldy, const uint8_t *group, const uint8_t *act, uint32_t n_blocks) { \
+    gemm(y, ldy, group, act, n_blocks, packed_bytes, has_minimum);                                               \
+  }                                                                                                              \
+  const nk_kernels nk_relaxed_##symbol = {.gemv = symbol##_gemv,                                                 \
+                                          .gemm = symbol##_gemm,                                                 \
+                                          .panel = nk_simd128_##symbol##_panel,                                  \
+                                          .panel_t = nk_simd128_##symbol##_panel_t};
+Q4_KERNELS(q4_0, 144, false)
+Q4_KERNELS(q4_1, 160, true)
+
+#endif
