@@ -1,0 +1,109 @@
+/*
+ * kernels_main.c: the matrix kernels as exports that bench/kernels.mjs calls and times. Sizes and repetitions come from there;
+ * each call returns after `repeat` runs, so that the clock's grain doesn't matter.
+ */
+#include <stdlib.h>
+
+#include "kernels/kernels.h"
+
+#ifdef __wasm__
+#define EXPORT(name) __attribute__((export_name(#name))) name
+#else
+#define EXPORT(name) name
+#endif
+
+typedef struct state {
+  nk_matrix matrix;  /* [rows, cols] */
+  float *x, *y, *dx; /* [m, cols], [m, rows], [m, cols] */
+  uint8_t *act, *row_blocks; /* quantized x; 8 rows as the file has them */
+  float *scratch;
+  uint32_t m;
+} state;
+
+/* The one global of this program, which is no part of the engine. */
+static state bench;
+
+int EXPORT(bench_format_count)(void);
+int EXPORT(bench_prepare)(uint32_t format, uint32_t rows, uint32_t cols, uint32_t m);
+int EXPORT(bench_check)(int isa);
+double EXPORT(bench_run)(int isa, int what, uint32_t repeat);
+double EXPORT(bench_bytes)(void);
+const char *EXPORT(bench_format_name)(uint32_t format);
+
+int bench_format_count(void) { return (int)nk_format_count(); }
+const char *bench_format_name(uint32_t format) { return nk_format_name(nk_format_at(format)); }
+double bench_bytes(void) { return (double)nk_matrix_bytes(bench.matrix.format, bench.matrix.rows, bench.matrix.cols); }
+
+/* Fills a matrix with random levels and scales near 2^-6, x and y with numbers in [-1, 1). Returns 0, or 1 without memory. */
+int bench_prepare(uint32_t format, uint32_t rows, uint32_t cols, uint32_t m) {
+  const nk_format *f = nk_format_at(format);
+  size_t row_bytes = (size_t)nk_row_bytes(f, cols);
+  uint32_t seed = 1;
+  free(bench.matrix.data), free(bench.x), free(bench.y), free(bench.dx), free(bench.act), free(bench.row_blocks);
+  free(bench.scratch);
+  bench = (state){.matrix = {.format = f, .rows = rows, .cols = cols}, .m = m};
+  bench.matrix.data = malloc((size_t)nk_matrix_bytes(f, rows, cols));
+  bench.x = malloc(sizeof(float) * m * cols);
+  bench.y = malloc(sizeof(float) * m * rows);
+  bench.dx = malloc(sizeof(float) * m * cols);
+  bench.act = malloc((size_t)nk_act_bytes(nk_ops_get(NK_ISA_SIMD128), m, cols) + 64);
+  bench.row_blocks = malloc(8 * row_bytes);
+  bench.scratch = malloc((size_t)nk_gemm_t_scratch_bytes());
+  if (!bench.matrix.data || !bench.x || !bench.y || !bench.dx || !bench.act || !bench.row_blocks || !bench.scratch) return 1;
+  for (size_t i = 0; i < (size_t)m * cols; i++) {
+    seed = seed * 1664525u + 1013904223u;
+    bench.x[i] = (float)(int32_t)seed * 0x1p-31f;
+    bench.dx[i] = 0.0f;
+  }
+  for (size_t i = 0; i < (size_t)m * rows; i++) bench.y[i] = 0x1p-10f;
+  for (size_t i = 0; i < 8 * row_bytes; i++) {
+    seed = seed * 1664525u + 1013904223u;
+    bench.row_blocks[i] = (uint8_t)(seed >> 24);
+  }
+  /* Every field that is a scale (and every float element) gets a small exponent; which bytes those are differs by format. */
+  uint32_t bytes = nk_format_block_bytes(f);
+  for (size_t at = 0; at < 8 * row_bytes; at += bytes) {
+    if (nk_format_is_float(f)) {
+      bench.row_blocks[at + bytes - 1] = nk_format_type(f) == 1 ? 0x24 : 0x3C;
+    } else {
+      bench.row_blocks[at + 1] = 0x24;
+      if (nk_format_block_bytes(f) == 20) bench.row_blocks[at + 3] = 0x24;
+    }
+  }
+  for (uint32_t r = 0; r + 8 <= rows; r += 8)
+    if (nk_matrix_pack(&bench.matrix, r, 8, bench.row_blocks, NULL) != NK_STATUS_OK) return 1;
+  return 0;
+}
+
+/* 0: the ISA is here and agrees with its specification. */
+int bench_check(int isa) {
+  const nk_ops *ops = nk_ops_get((nk_isa)isa);
+  return ops == NULL ? -1 : (int)nk_kernels_check(ops, NULL);
+}
+
+/* what: 0 integer product, 1 float product, 2 transposed product, 3 quantize activations, 4 gather rows, 5 pack, 6 unpack.
+   Returns a number that depends on the result. */
+double bench_run(int isa, int what, uint32_t repeat) {
+  const nk_ops *ops = nk_ops_get((nk_isa)isa);
+  const nk_matrix *w = &bench.matrix;
+  uint32_t groups = (w->rows + 7) / 8;
+  nk_act_quantize(ops, bench.act, bench.x, w->cols, bench.m, w->cols);
+  for (uint32_t i = 0; i < repeat; i++) {
+    switch (what) {
+      case 0: nk_gemm_q8(ops, bench.y, w->rows, w, bench.act, bench.m, 0, groups); break;
+      case 1: nk_gemm_f32(ops, bench.y, w->rows, w, bench.x, w->cols, bench.m, 0, groups); break;
+      case 2: nk_gemm_t_f32(ops, bench.dx, w->cols, w, bench.y, w->rows, bench.m, 0, w->cols, bench.scratch); break;
+      case 3: nk_act_quantize(ops, bench.act, bench.x, w->cols, bench.m, w->cols); break;
+      case 4:
+        for (uint32_t r = 0; r < w->rows; r++) nk_matrix_gather(w, r, bench.dx);
+        break;
+      case 5:
+        for (uint32_t r = 0; r + 8 <= w->rows; r += 8) (void)nk_matrix_pack(&bench.matrix, r, 8, bench.row_blocks, NULL);
+        break;
+      default:
+        for (uint32_t r = 0; r + 8 <= w->rows; r += 8) nk_matrix_unpack(w, r, 8, bench.row_blocks);
+        break;
+    }
+  }
+  return (double)bench.y[0] + (double)bench.dx[0];
+}
