@@ -38,9 +38,11 @@ NOOK_API void nook_destroy(nook_context *context);
 
 /* {"code", "message", "hint"} of the last call that failed. */
 NOOK_API const char *nook_error(nook_context *context);
-/* Facts of the build, so that no constant is typed twice: {"status": {"format": 2, …}, "event": {…}, "sizes": {…}, "isa": [...],
-   "threads": bool, "formats": [...], "architectures": [...]}. Static; needs no context. */
-NOOK_API const char *nook_constants(void);
+/* Facts of the build, so that no constant is typed twice: {"status": {"format": 2, …}, "event": {"token": 1, …}, "tokenize":
+   {"add_special": 1}, "structs": {"nook_want": {"size": n, "fields": {"offset": {"offset": 0, "type": "u64"}, …}}, …}, "isa": [...],
+   "threads": bool, "formats": ["F32", …], "architectures": ["llama", …]}. Needs no context. The caller frees the text with
+   nook_release; NULL when memory is out. */
+NOOK_API char *nook_constants(void);
 
 /* A helper thread's life: waits for work until nook_threads_stop. index in [1, threads). */
 NOOK_API void nook_thread_main(nook_context *context, uint32_t index);
@@ -130,6 +132,7 @@ typedef enum nook_event_type {
   NOOK_EVENT_TOKEN = 1,   /* one token was drawn; `text` is what may be shown now, maybe empty (held back) */
   NOOK_EVENT_SHIFT = 2,   /* the middle of the context was dropped: `dropped` tokens */
   NOOK_EVENT_DONE = 3,    /* finished; nook_result() has finish_reason, usage, logprobs */
+  NOOK_EVENT_STEP = 4,    /* a piece of a token's work was done: large models take several steps a token */
 } nook_event_type;
 
 typedef struct nook_event {

@@ -1,0 +1,235 @@
+/* score.c: see score.h. */
+#include "generate/score.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/math.h"
+
+struct nk_score {
+  nk_session *session;
+  uint32_t vocab;
+  int32_t *ids; /* [n]: the prompt */
+  uint32_t n;
+  nk_score_options options;
+  uint32_t row; /* rows of the batch that was done last which have been handed out */
+  double nll[NK_LOGIT_ROWS];
+
+  int32_t *choices; /* [start[n_choices]] */
+  uint32_t *start;  /* [n_choices + 1] */
+  double *sums;     /* [n_choices] */
+  uint32_t n_choices, choice;
+  bool prompt_read;
+};
+
+double nk_log_sum_exp(const float *x, uint32_t n) {
+  float top = x[0];
+  for (uint32_t i = 1; i < n; i++) {
+    if (x[i] > top) top = x[i];
+  }
+  double sum = 0.0;
+  for (uint32_t i = 0; i < n; i++) sum += nk_exp_f64((double)x[i] - (double)top);
+  return (double)top + nk_log_f64(sum);
+}
+
+void nk_score_free(nk_score *score) {
+  if (score == NULL) return;
+  free(score->ids);
+  free(score->choices);
+  free(score->start);
+  free(score->sums);
+  free(score);
+}
+
+/* A score over a copy of the ids, the cache trimmed to what of it may stay. */
+static nk_status begin(nk_score **out, nk_session *session, uint32_t vocab, const int32_t *ids, uint32_t n, uint32_t keep,
+                       uint32_t chunk, nk_error *error) {
+  *out = NULL;
+  if (n == 0) return nk_fail(error, NK_STATUS_DATA, "there are no tokens to evaluate");
+  nk_score *score = calloc(1, sizeof *score);
+  if (score != NULL) score->ids = malloc(n * sizeof *ids);
+  if (score == NULL || score->ids == NULL) {
+    nk_score_free(score);
+    return nk_fail(error, NK_STATUS_MEMORY, "no memory for %u tokens", n);
+  }
+  memcpy(score->ids, ids, n * sizeof *ids);
+  score->session = session;
+  score->vocab = vocab;
+  score->n = n;
+  uint32_t matched = nk_session_match(session, ids, n);
+  nk_session_trim(session, matched < keep ? matched : keep);
+  uint32_t known = nk_session_length(session);
+  nk_status status = nk_session_feed(session, score->ids + known, n - known, chunk, error);
+  if (status != NK_STATUS_OK) {
+    nk_score_free(score);
+    return status;
+  }
+  *out = score;
+  return NK_STATUS_OK;
+}
+
+/* ---- Rows ----------------------------------------------------------------------------------------------------------- */
+
+nk_status nk_score_rows_begin(nk_score **out, nk_session *session, uint32_t vocab, const int32_t *ids, uint32_t n,
+                              const nk_score_options *options, nk_error *error) {
+  if (options->from >= n && n > 0) {
+    *out = NULL;
+    return nk_fail(error, NK_STATUS_DATA, "the first wanted position %u is not among the %u tokens", options->from, n);
+  }
+  nk_status status = begin(out, session, vocab, ids, n, options->reuse ? options->from : 0, options->chunk, error);
+  if (status == NK_STATUS_OK) (*out)->options = *options;
+  return status;
+}
+
+nk_status nk_score_rows_step(nk_score *score, nk_score_rows *rows, nk_error *error) {
+  nk_session *session = score->session;
+  *rows = (nk_score_rows){.total = score->n};
+  uint32_t first = nk_session_rows_first(session), count = nk_session_rows_count(session);
+  if (score->row >= count) {
+    bool batch_done;
+    nk_session_step(session, &batch_done);
+    score->row = 0;
+    first = nk_session_rows_first(session);
+    count = batch_done ? nk_session_rows_count(session) : 0;
+    if (score->options.from > first) score->row = score->options.from - first;
+    rows->done = nk_session_length(session);
+    rows->finished = score->row >= count && !nk_session_feeding(session);
+    if (score->row >= count) return NK_STATUS_OK;
+  }
+  uint32_t limit = nk_session_logit_rows(session);
+  uint32_t n = count - score->row < limit ? count - score->row : limit;
+  const float *logits = nk_session_logits(session, score->row, n);
+  if (logits == NULL) return nk_fail(error, NK_STATUS_INTERNAL, "rows %u to %u of the batch are not there", score->row, score->row + n);
+  rows->first = first + score->row;
+  rows->done = nk_session_length(session);
+  score->row += n;
+  rows->finished = score->row >= count && !nk_session_feeding(session);
+  if (!score->options.nll) {
+    rows->logits = logits;
+    rows->n = n;
+    return NK_STATUS_OK;
+  }
+  rows->nll = score->nll;
+  for (uint32_t i = 0; i < n && rows->first + i + 1 < score->n; i++) {
+    const float *row = logits + (size_t)i * score->vocab;
+    score->nll[i] = nk_log_sum_exp(row, score->vocab) - (double)row[score->ids[rows->first + i + 1]];
+    rows->n++;
+  }
+  return NK_STATUS_OK;
+}
+
+/* ---- Choices --------------------------------------------------------------------------------------------------------- */
+
+nk_status nk_score_choices_begin(nk_score **out, nk_session *session, uint32_t vocab, const int32_t *ids, uint32_t n,
+                                 const int32_t *choices, const uint32_t *start, uint32_t n_choices, nk_error *error) {
+  *out = NULL;
+  if (n_choices == 0) return nk_fail(error, NK_STATUS_DATA, "there are no choices to score");
+  uint32_t longest = 0;
+  for (uint32_t i = 0; i < n_choices; i++) {
+    if (start[i] >= start[i + 1]) return nk_fail(error, NK_STATUS_DATA, "choice %u is empty", i);
+    if (start[i + 1] - start[i] > longest) longest = start[i + 1] - start[i];
+  }
+  for (uint32_t i = start[0]; i < start[n_choices]; i++) {
+    if (choices[i] < 0 || (uint32_t)choices[i] >= vocab) {
+      return nk_fail(error, NK_STATUS_DATA, "token %d of a choice is outside the vocabulary of %u", choices[i], vocab);
+    }
+  }
+  if (n > 0 && (uint64_t)n + longest - 1 > nk_session_context(session)) {
+    return nk_fail_hint(error, NK_STATUS_CONTEXT_FULL, "Shorten the prompt or load with a larger context.",
+                        "the prompt of %u tokens and a choice of %u do not fit the context of %u", n, longest,
+                        nk_session_context(session));
+  }
+  /* The last token is read again even when it is cached: its logits are needed. */
+  nk_status status = begin(out, session, vocab, ids, n, n > 0 ? n - 1 : 0, 0, error);
+  if (status != NK_STATUS_OK) return status;
+  nk_score *score = *out;
+  uint32_t total = start[n_choices] - start[0];
+  score->choices = malloc(total * sizeof *choices);
+  score->start = malloc((n_choices + 1) * sizeof *start);
+  score->sums = calloc(n_choices, sizeof *score->sums);
+  if (score->choices == NULL || score->start == NULL || score->sums == NULL) {
+    nk_session_trim(session, 0);
+    nk_score_free(score);
+    *out = NULL;
+    return nk_fail(error, NK_STATUS_MEMORY, "no memory for %u choices", n_choices);
+  }
+  memcpy(score->choices, choices + start[0], total * sizeof *choices);
+  for (uint32_t i = 0; i <= n_choices; i++) score->start[i] = start[i] - start[0];
+  score->n_choices = n_choices;
+  return NK_STATUS_OK;
+}
+
+/* log p of `count` tokens, token i from row i of the batch that was just done (from row `row` on). */
+static nk_status add_rows(nk_score *score, double *sum, uint32_t row, const int32_t *tokens, uint32_t count, nk_error *error) {
+  for (uint32_t i = 0; i < count; i++) {
+    const float *logits = nk_session_logits(score->session, row + i, 1);
+    if (logits == NULL) return nk_fail(error, NK_STATUS_INTERNAL, "row %u of the batch is not there", row + i);
+    *sum += (double)logits[tokens[i]] - nk_log_sum_exp(logits, score->vocab);
+  }
+  return NK_STATUS_OK;
+}
+
+/* The first token of every choice, from the prompt's last row. */
+static nk_status read_prompt_end(nk_score *score, nk_error *error) {
+  const float *logits = nk_session_logits(score->session, nk_session_rows_count(score->session) - 1, 1);
+  if (logits == NULL) return nk_fail(error, NK_STATUS_INTERNAL, "the prompt's last row is not there");
+  double total = nk_log_sum_exp(logits, score->vocab);
+  for (uint32_t i = 0; i < score->n_choices; i++) {
+    score->sums[i] = (double)logits[score->choices[score->start[i]]] - total;
+  }
+  score->prompt_read = true;
+  score->choice = UINT32_MAX;
+  return NK_STATUS_OK;
+}
+
+/* Feeds the next choice that has more than one token: all but its last one. */
+static nk_status next_choice(nk_score *score, bool *finished, nk_error *error) {
+  nk_session_trim(score->session, score->n);
+  do {
+    score->choice++;
+    if (score->choice == score->n_choices) {
+      *finished = true;
+      return NK_STATUS_OK;
+    }
+  } while (nk_score_choice_tokens(score, score->choice) == 1);
+  return nk_session_feed(score->session, score->choices + score->start[score->choice],
+                         nk_score_choice_tokens(score, score->choice) - 1, 0, error);
+}
+
+nk_status nk_score_choices_step(nk_score *score, bool *finished, nk_error *error) {
+  *finished = false;
+  bool batch_done;
+  nk_session_step(score->session, &batch_done);
+  if (!batch_done) return NK_STATUS_OK;
+  nk_status status;
+  if (!score->prompt_read) {
+    if (nk_session_feeding(score->session)) return NK_STATUS_OK;
+    if ((status = read_prompt_end(score, error)) != NK_STATUS_OK) return status;
+    return next_choice(score, finished, error);
+  }
+  /* Row i of this batch predicts token i + 1 of the choice. */
+  uint32_t first = nk_session_rows_first(score->session) - score->n, count = nk_session_rows_count(score->session);
+  const int32_t *tokens = score->choices + score->start[score->choice] + first + 1;
+  if ((status = add_rows(score, &score->sums[score->choice], 0, tokens, count, error)) != NK_STATUS_OK) return status;
+  if (nk_session_feeding(score->session)) return NK_STATUS_OK;
+  return next_choice(score, finished, error);
+}
+
+const double *nk_score_choices(const nk_score *score, uint32_t *n_choices) {
+  *n_choices = score->n_choices;
+  return score->sums;
+}
+
+uint32_t nk_score_choice_tokens(const nk_score *score, uint32_t choice) {
+  return score->start[choice + 1] - score->start[choice];
+}
+
+void nk_score_choices_progress(const nk_score *score, uint32_t *done, uint32_t *total) {
+  *total = score->n;
+  *done = nk_session_length(score->session) < score->n ? nk_session_length(score->session) : score->n;
+  for (uint32_t i = 0; i < score->n_choices; i++) {
+    uint32_t own = nk_score_choice_tokens(score, i) - 1;
+    *total += own;
+    if (score->prompt_read && i < score->choice) *done += own;
+  }
+}
