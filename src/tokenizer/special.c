@@ -66,12 +66,16 @@ void nk_specials_fill(nk_specials *specials, const nk_vocab *vocab) {
   specials->first[256] = kept;
 }
 
+static unsigned byte_at(const nk_specials *specials, const nk_vocab *vocab, uint32_t position, size_t depth) {
+  return (uint8_t)nk_vocab_text(vocab, specials->ids[position]).bytes[depth];
+}
+
 /* The first of ids [low, high), all longer than `depth`, whose byte at `depth` is >= byte. */
 static uint32_t lower_bound(const nk_specials *specials, const nk_vocab *vocab, uint32_t low, uint32_t high, size_t depth,
                             unsigned byte) {
   while (low < high) {
     uint32_t middle = low + (high - low) / 2;
-    if ((uint8_t)nk_vocab_text(vocab, specials->ids[middle]).bytes[depth] < byte) {
+    if (byte_at(specials, vocab, middle, depth) < byte) {
       low = middle + 1;
     } else {
       high = middle;
@@ -94,9 +98,12 @@ uint32_t nk_specials_match(const nk_specials *specials, const nk_vocab *vocab, c
       }
     }
     if (at + depth >= end) break;
+    if (low == high) break;
     unsigned byte = text[at + depth];
-    low = lower_bound(specials, vocab, low, high, depth, byte);
-    high = lower_bound(specials, vocab, low, high, depth, byte + 1);
+    unsigned least = byte_at(specials, vocab, low, depth), most = byte_at(specials, vocab, high - 1, depth);
+    if (byte < least || byte > most) break;
+    if (byte > least) low = lower_bound(specials, vocab, low, high, depth, byte);
+    if (byte < most) high = lower_bound(specials, vocab, low, high, depth, byte + 1);
   }
   return found;
 }
