@@ -17,15 +17,6 @@ void nk_gguf_format(char *out, size_t size, const char *format, ...) {
   va_end(arguments);
 }
 
-nk_gguf_label nk_gguf_label_of(nk_text name) {
-  nk_gguf_label label;
-  bool cut = name.length >= NK_GGUF_LABEL_BYTES;
-  uint32_t n = cut ? NK_GGUF_LABEL_BYTES - 4 : name.length;
-  for (uint32_t i = 0; i < n; i++) label.text[i] = name.bytes[i] >= ' ' && name.bytes[i] <= '~' ? name.bytes[i] : '?';
-  memcpy(label.text + n, cut ? "..." : "", cut ? 4 : 1);
-  return label;
-}
-
 int nk_gguf_compare(nk_text a, nk_text b) {
   int order = memcmp(a.bytes, b.bytes, a.length < b.length ? a.length : b.length);
   if (order != 0) return order;

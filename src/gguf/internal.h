@@ -4,15 +4,6 @@
 
 #include "gguf/gguf.h"
 
-#define NK_GGUF_LABEL_BYTES 72u
-
-/* A name from a file, made fit for a sentence: printable ASCII, cut with "..." when it is long. */
-typedef struct nk_gguf_label {
-  char text[NK_GGUF_LABEL_BYTES];
-} nk_gguf_label;
-
-nk_gguf_label nk_gguf_label_of(nk_text name);
-
 /* snprintf that always leaves a string. */
 void nk_gguf_format(char *out, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

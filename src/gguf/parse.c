@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/cursor.h"
+#include "core/label.h"
 #include "gguf/internal.h"
 #include "gguf/types.h"
 
@@ -25,7 +26,7 @@ typedef struct reader {
   uint64_t more; /* 0, or where the bytes that were missing end */
   nk_status status;
   nk_error *error;
-  char where[NK_GGUF_LABEL_BYTES + 40]; /* what is being read: `the key "general.name"` */
+  char where[NK_LABEL_BYTES + 40]; /* what is being read: `the key "general.name"` */
 } reader;
 
 /* ---- Reading within the three lengths ---------------------------------------------------------------------------- */
@@ -57,7 +58,7 @@ static bool read_u32(reader *r, uint32_t *value) { return need(r, 4) && nk_curso
 static bool read_u64(reader *r, uint64_t *value) { return need(r, 8) && nk_cursor_u64(&r->cursor, value); }
 
 static void set_where(reader *r, const char *what, nk_text name) {
-  nk_gguf_label label = nk_gguf_label_of(name);
+  nk_label label = nk_label_of(name.bytes, name.length);
   nk_gguf_format(r->where, sizeof r->where, "%s \"%s\"", what, label.text);
 }
 
@@ -315,7 +316,7 @@ static bool index_tensors(reader *r, nk_gguf *gguf) {
     if (before != NULL && before->offset + before->bytes > tensor->offset) {
       set_where(r, "the tensor", tensor->name);
       r->status = nk_fail(r->error, NK_STATUS_FORMAT, "%s overlaps the tensor \"%s\" in the file", r->where,
-                          nk_gguf_label_of(before->name).text);
+                          nk_label_of(before->name.bytes, before->name.length).text);
       return false;
     }
     before = tensor;
