@@ -8,7 +8,7 @@
  * 4-bit word form when it is looked at as 16-bit lanes.
  *
  * Rule for one block x[32], in float32, no fused operations:
- *     v = NaN → 0, +-Inf → +-FLT_MAX;  a = max |v|
+ *     v = NaN → 0, else x clamped to +-2^100;  a = max |v|   (so that neither an infinity nor a sum of scales overflows)
  *     a < 2^-100:  scale = 0, all q = 0, sum = 0      (such an activation is nothing, and 1 / scale would not be finite)
  *     else         scale = a / 127;  q = round-half-even(v * (1 / scale));  sum = scale * (float)Σq
  * |q| <= 127 follows, since v * (1 / scale) <= 127 (1 + 2^-22).
@@ -19,6 +19,7 @@
 #include "kernels/kernels.h"
 
 #define NK_ACT_TINY 0x1p-100f
+#define NK_ACT_HUGE 0x1p100f
 /* Adding and subtracting 1.5 × 2^23 rounds |v| < 2^22 to an integer, half to even, and leaves it in the low bits. */
 #define NK_ROUND_MAGIC 12582912.0f
 #define NK_ROUND_MAGIC_BITS 0x4B400000

@@ -2,15 +2,13 @@
  * scalar/ops.c: the specification of the format-independent kernels: quantization of activations and the float tiles.
  * Plain loops, one rounding an operation (-ffp-contract=off), sums over k or r strictly ascending.
  */
-#include <float.h>
-
 #include "kernels/act.h"
 #include "kernels/ops.h"
 
 static float tamed(float x) {
   if (x != x) return 0.0f;
-  if (x > FLT_MAX) return FLT_MAX;
-  return x < -FLT_MAX ? -FLT_MAX : x;
+  if (x > NK_ACT_HUGE) return NK_ACT_HUGE;
+  return x < -NK_ACT_HUGE ? -NK_ACT_HUGE : x;
 }
 
 static void quantize(uint8_t *act, uint32_t slot, uint32_t slots, const float *x, uint32_t n_blocks) {

@@ -5,8 +5,6 @@
 #ifndef NOOK_KERNELS_SIMD128_TILES_H
 #define NOOK_KERNELS_SIMD128_TILES_H
 
-#include <float.h>
-
 #include "kernels/simd128/common.h"
 
 /* ---- y = x panel ------------------------------------------------------------------------------------------------ */
@@ -111,7 +109,7 @@ static void tile_t_one(float *dx, const float *panel, const float *dy, uint32_t 
 static inline v128_t tamed(const float *x) {
   v128_t v = wasm_v128_load(x);
   v = wasm_v128_and(v, wasm_f32x4_eq(v, v)); /* NaN → 0 */
-  return wasm_f32x4_pmax(wasm_f32x4_pmin(v, wasm_f32x4_splat(FLT_MAX)), wasm_f32x4_splat(-FLT_MAX));
+  return wasm_f32x4_pmax(wasm_f32x4_pmin(v, wasm_f32x4_splat(NK_ACT_HUGE)), wasm_f32x4_splat(-NK_ACT_HUGE));
 }
 
 /* One block: the levels as 8 vectors of int32, in the order of x; returns the scale, and scale × Σq in *sum. */
