@@ -1,21 +1,9 @@
-/*
- * sha256.c: SHA-256 over a stream; the public functions are in nook.h.
- *
- * Source  FIPS 180-4, sections 4.1.2, 4.2.2, 5.1.1, 5.3.3 and 6.2.2.
- * Limits  2^61 bytes. The state holds no pointers; a digest works on a copy, so that the stream can go on.
- */
-#include <stdlib.h>
+/* sha256.c: see sha256.h. Sections 4.1.2, 4.2.2, 5.1.1, 5.3.3 and 6.2.2 of FIPS 180-4. */
+#include "core/sha256.h"
+
 #include <string.h>
 
-#include "nook.h"
-
-#define BLOCK 64u
-
-struct nook_sha256 {
-  uint32_t state[8];
-  uint64_t length;      /* bytes so far */
-  uint8_t block[BLOCK]; /* the first length % 64 are waiting */
-};
+#define BLOCK NK_SHA256_BLOCK
 
 /* The first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
 static const uint32_t constants[64] = {
@@ -73,16 +61,14 @@ static void compress(uint32_t state[8], const uint8_t block[BLOCK]) {
   state[7] += h;
 }
 
-nook_sha256 *nook_sha256_create(void) {
-  nook_sha256 *hash = calloc(1, sizeof *hash);
-  if (hash == NULL) return NULL;
+void nk_sha256_init(nk_sha256 *hash) {
+  memset(hash, 0, sizeof *hash);
   /* The first 32 bits of the fractional parts of the square roots of the first 8 primes. */
   static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   memcpy(hash->state, start, sizeof start);
-  return hash;
 }
 
-void nook_sha256_update(nook_sha256 *hash, const uint8_t *bytes, size_t length) {
+void nk_sha256_update(nk_sha256 *hash, const uint8_t *bytes, size_t length) {
   if (length == 0) return; /* bytes may be NULL then */
   size_t waiting = (size_t)(hash->length % BLOCK);
   hash->length += length;
@@ -98,7 +84,7 @@ void nook_sha256_update(nook_sha256 *hash, const uint8_t *bytes, size_t length) 
   memcpy(hash->block, bytes, length);
 }
 
-void nook_sha256_digest(const nook_sha256 *hash, uint8_t digest[32]) {
+void nk_sha256_final(const nk_sha256 *hash, uint8_t digest[32]) {
   uint32_t state[8];
   memcpy(state, hash->state, sizeof state);
   uint8_t block[BLOCK] = {0};
@@ -114,5 +100,3 @@ void nook_sha256_digest(const nook_sha256 *hash, uint8_t digest[32]) {
   compress(state, block);
   for (unsigned i = 0; i < 32; i++) digest[i] = (uint8_t)(state[i / 4] >> (24 - 8 * (i % 4)));
 }
-
-void nook_sha256_destroy(nook_sha256 *hash) { free(hash); }
