@@ -24,7 +24,7 @@ typedef enum content {
   RANDOM,     /* random levels, scales of both signs below 2 */
   WHOLE,      /* scales of 1, whole activations: all sums are exact */
   HIGHEST,    /* all bits of the levels set, activations at +127 */
-  LOWEST,     /* levels of 0x80 and 0 by turns, activations at -127 */
+  LOWEST,     /* blocks of 0x80 or of 0xFF, activations at -127 */
   SUBNORMAL,  /* scales that are subnormal f16 */
   ZERO,       /* scales 0, every second block of activations 0 */
   CONTENTS
@@ -64,9 +64,9 @@ static uint16_t scale_bits(const nk_format *format, content c) {
 static uint8_t *make_blocks(const nk_format *format, uint32_t rows, uint32_t cols, content c) {
   size_t bytes = (size_t)nk_row_bytes(format, cols) * rows;
   uint8_t *blocks = exact(bytes);
-  for (size_t i = 0; i < bytes; i++)
-    blocks[i] = (uint8_t)(c == HIGHEST ? 0xFF : c == LOWEST ? (i % 2 ? 0x80 : 0) : random32() >> 24);
+  for (size_t i = 0; i < bytes; i++) blocks[i] = (uint8_t)(c == HIGHEST ? 0xFF : random32() >> 24);
   for (size_t at = 0; at < bytes; at += format->block_bytes) {
+    if (c == LOWEST) memset(blocks + at, random32() & 64 ? 0x80 : 0xFF, format->block_bytes);
     for (uint32_t i = 0; i < format->n_scales; i++) nk_put16(blocks + at + format->scale_at + 2 * i, scale_bits(format, c));
     /* A whole F32 has no random low half. */
     if (c == WHOLE && format->is_float) memset(blocks + at, 0, format->scale_at);
