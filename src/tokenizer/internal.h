@@ -17,17 +17,18 @@
 #define NK_MAX_PROBES 1024u
 #define NK_NONE UINT32_MAX
 
-/* tokenizer.ggml.token_type; the same numbers. NK_TOKEN_END is a bit of our own beside them. */
+/* tokenizer.ggml.token_type; the same numbers. The other two are bits of our own beside them. */
 enum { NK_TOKEN_NORMAL = 1, NK_TOKEN_UNKNOWN = 2, NK_TOKEN_CONTROL = 3, NK_TOKEN_USER = 4, NK_TOKEN_UNUSED = 5, NK_TOKEN_BYTE = 6 };
 #define NK_TOKEN_TYPE 0x07u
-#define NK_TOKEN_END 0x80u
+#define NK_TOKEN_END 0x80u   /* ends a generation */
+#define NK_TOKEN_STRIP 0x40u /* a special token that takes the white space after it along */
 
 /* ---- Vocabulary (vocab.c) ---------------------------------------------------------------------------------------- */
 
 typedef struct nk_vocab {
   const uint8_t *texts; /* the array's value in the header buffer */
   uint32_t *offsets;    /* [n] from texts to each token's length field */
-  uint8_t *types;       /* [n] NK_TOKEN_*, with NK_TOKEN_END */
+  uint8_t *types;       /* [n] NK_TOKEN_* */
   uint32_t *slots;      /* [mask + 1] id + 1 of tokens that text may become; 0: free */
   uint32_t n, mask;
   uint32_t longest; /* bytes of the longest token in slots */
@@ -43,6 +44,9 @@ nk_text nk_vocab_text(const nk_vocab *vocab, uint32_t id); /* id < n */
 static inline unsigned nk_vocab_type(const nk_vocab *vocab, uint32_t id) { return vocab->types[id] & NK_TOKEN_TYPE; }
 /* The token whose text is a followed by b, or NK_NONE. */
 uint32_t nk_vocab_find(const nk_vocab *vocab, const void *a, size_t n_a, const void *b, size_t n_b);
+
+/* The first token of any type with this text, or NK_NONE. Linear: for creation only. */
+uint32_t nk_vocab_scan(const nk_vocab *vocab, const char *text);
 
 /* ---- Special tokens in text (special.c) ------------------------------------------------------------------------------ */
 
@@ -96,6 +100,17 @@ typedef struct nk_bpe {
   uint32_t n, mask;
 } nk_bpe;
 
+typedef struct nk_spm {
+  const uint8_t *scores; /* [n_vocab] f32, little-endian, unaligned, in the header buffer */
+  uint32_t byte_id[256]; /* NK_NONE: the vocabulary has no token for it */
+  uint32_t unknown;      /* for what has neither a token nor byte tokens; NK_NONE: that is left out */
+  bool space_prefix;     /* a space is put before a text, and behind a special token */
+} nk_spm;
+
+typedef struct nk_wordpiece {
+  uint32_t unknown; /* a word that cannot be put together; NK_NONE: it is left out */
+} nk_wordpiece;
+
 typedef struct nk_tokenizer_kind {
   const char *model; /* value of tokenizer.ggml.model */
   const char *name;
@@ -109,7 +124,7 @@ typedef struct nk_tokenizer_kind {
   size_t (*piece)(const nk_tokenizer *tokenizer, uint32_t id, char *out, size_t capacity);
 } nk_tokenizer_kind;
 
-extern const nk_tokenizer_kind nk_tokenizer_bpe;
+extern const nk_tokenizer_kind nk_tokenizer_bpe, nk_tokenizer_spm, nk_tokenizer_wordpiece;
 
 struct nk_tokenizer {
   nk_arena arena; /* all of it, this record included */
@@ -119,7 +134,11 @@ struct nk_tokenizer {
   uint32_t bos, eos; /* NK_NONE: none */
   bool add_bos, add_eos;
   char name[48]; /* "bpe/smollm" */
-  nk_bpe bpe;
+  union {
+    nk_bpe bpe;
+    nk_spm spm;
+    nk_wordpiece wordpiece;
+  };
 };
 
 /* The id under `key`: NK_NONE where it is missing or outside of the vocabulary; FORMAT where it is no integer. */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* One row for each value of tokenizer.ggml.model. */
-static const nk_tokenizer_kind *const kinds[] = {&nk_tokenizer_bpe};
+static const nk_tokenizer_kind *const kinds[] = {&nk_tokenizer_bpe, &nk_tokenizer_spm, &nk_tokenizer_wordpiece};
 
 /* ---- Creation --------------------------------------------------------------------------------------------------------- */
 
@@ -223,6 +223,9 @@ static nk_status encode_text(const nk_tokenizer *tokenizer, joined *text, bool a
     }
     nk_sink_put(sink, id);
     at += length;
+    if (tokenizer->vocab.types[id] & NK_TOKEN_STRIP) {
+      while (at < text->length && (text->text[at] == ' ' || (text->text[at] >= '\t' && text->text[at] <= '\r'))) at++;
+    }
     begin = at;
   }
   if (wants_bos) nk_sink_put(sink, tokenizer->bos);

@@ -91,6 +91,15 @@ uint32_t nk_vocab_find(const nk_vocab *vocab, const void *a, size_t n_a, const v
   return slot == NK_NONE || vocab->slots[slot] == 0 ? NK_NONE : vocab->slots[slot] - 1;
 }
 
+uint32_t nk_vocab_scan(const nk_vocab *vocab, const char *text) {
+  size_t length = strlen(text);
+  for (uint32_t id = 0; id < vocab->n; id++) {
+    nk_text here = nk_vocab_text(vocab, id);
+    if (here.length == length && memcmp(here.bytes, text, length) == 0) return id;
+  }
+  return NK_NONE;
+}
+
 nk_status nk_vocab_fill(nk_vocab *vocab, const nk_gguf *gguf, nk_error *error) {
   const nk_gguf_pair *tokens, *types;
   nk_status status = nk_gguf_get_array(gguf, "tokenizer.ggml.tokens", NK_GGUF_STRING, &tokens, error);

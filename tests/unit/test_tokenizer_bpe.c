@@ -20,6 +20,32 @@ static void every_id_of_gpt2_is_that_of_the_reference(void **state) {
   close_vocabulary(&gpt2);
 }
 
+static void check_model(const char *name, const char *tokenizer_name, bool cases) {
+  char path[128], strings[128];
+  snprintf(path, sizeof path, FIXTURES "ggml-vocab-%s.gguf", name);
+  snprintf(strings, sizeof strings, FIXTURES "vocab_%s_strings.json", name);
+  vocabulary opened = open_vocabulary(path);
+  assert_string_equal(nk_tokenizer_name(opened.tokenizer), tokenizer_name);
+  assert_int_equal(check_strings(opened.tokenizer, strings, "ids_special", true), 189);
+  if (cases) assert_int_equal(check_cases(opened.tokenizer, path), 46);
+  close_vocabulary(&opened);
+}
+
+static void every_id_of_llama_3_is_that_of_the_reference(void **state) {
+  (void)state;
+  check_model("llama-bpe", "bpe/llama-bpe", true);
+}
+
+static void every_id_of_qwen2_is_that_of_its_own_tokenizer(void **state) {
+  (void)state;
+  check_model("qwen2", "bpe/qwen2", true);
+}
+
+static void every_id_of_gpt_neox_is_that_of_its_own_tokenizer_though_the_file_names_none(void **state) {
+  (void)state;
+  check_model("gpt-neox", "bpe/gpt-neox", false);
+}
+
 /* ---- Properties --------------------------------------------------------------------------------------------------- */
 
 static uint64_t next_random(uint64_t *seed) { /* xorshift64* (Vigna 2016) */
@@ -247,16 +273,22 @@ static void merges_are_made_in_the_order_of_the_definition(void **state) {
   free(bytes);
 }
 
-static void the_memory_of_smollm2_s_tokenizer_is_planned_and_small(void **state) {
-  (void)state;
+static uint64_t planned_bytes(const char *path) {
   size_t length;
-  uint8_t *bytes = (uint8_t *)read_file(FIXTURES "vocab-smollm2.gguf", &length);
+  uint8_t *bytes = (uint8_t *)read_file(path, &length);
   nk_gguf gguf;
   parse_header(&gguf, bytes, length);
   uint64_t planned = nk_tokenizer_bytes(&gguf);
-  assert_true(planned > 1000000 && planned < 2500000);
   nk_gguf_free(&gguf);
   free(bytes);
+  return planned;
+}
+
+static void the_planned_memory_is_small(void **state) {
+  (void)state;
+  uint64_t smollm2 = planned_bytes(FIXTURES "vocab-smollm2.gguf"), llama3 = planned_bytes(FIXTURES "ggml-vocab-llama-bpe.gguf");
+  assert_true(smollm2 > 1000000 && smollm2 < 2500000);
+  assert_true(llama3 > 5000000 && llama3 < 8000000);
 }
 
 /* ---- Pre-tokenizers ------------------------------------------------------------------------------------------------- */
@@ -300,6 +332,12 @@ static void each_pre_tokenizer_cuts_as_its_expression_says(void **state) {
   assert_cut("gpt-2", "\xC2\xA0x \xC2\xBD\xD9\xA3", "\xC2\xA0|x| \xC2\xBD\xD9\xA3");
   assert_cut("smollm", "abc 123 x9", "abc| |1|2|3| x|9");
   assert_cut("smollm", "  12  ", "  |1|2|  ");
+  assert_cut("llama-bpe", "I'LL say 12345 it's", "I|'LL| say| |123|45| it|'s");
+  assert_cut("llama-bpe", "a\n\n  b  \r\n c", "a|\n\n| | b|  \r\n| c");
+  assert_cut("llama-bpe", "(x) !!\n\n-y \t", "(x|)| !!\n\n|-y| \t");
+  assert_cut("llama-bpe", "\nx \n", "\n|x| \n");
+  assert_cut("llama-bpe", "\tx\xC2\xA0y  z", "\tx|\xC2\xA0y| | z");
+  assert_cut("qwen2", "a 123", "a| |1|2|3");
   assert_cut("smollm", "\xD9\xA3\xD9\xA3", "\xD9\xA3|\xD9\xA3");
 }
 
@@ -323,6 +361,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_id_of_smollm2_is_that_of_the_reference),
       cmocka_unit_test(every_id_of_gpt2_is_that_of_the_reference),
+      cmocka_unit_test(every_id_of_llama_3_is_that_of_the_reference),
+      cmocka_unit_test(every_id_of_qwen2_is_that_of_its_own_tokenizer),
+      cmocka_unit_test(every_id_of_gpt_neox_is_that_of_its_own_tokenizer_though_the_file_names_none),
       cmocka_unit_test(cutting_a_text_into_spans_changes_no_id),
       cmocka_unit_test(text_without_parse_special_never_gives_a_control_token),
       cmocka_unit_test(user_text_inside_a_chat_stays_text_and_the_template_around_it_does_not),
@@ -331,7 +372,7 @@ int main(void) {
       cmocka_unit_test(a_byte_without_a_token_is_left_out),
       cmocka_unit_test(a_megabyte_of_one_letter_is_encoded),
       cmocka_unit_test(merges_are_made_in_the_order_of_the_definition),
-      cmocka_unit_test(the_memory_of_smollm2_s_tokenizer_is_planned_and_small),
+      cmocka_unit_test(the_planned_memory_is_small),
       cmocka_unit_test(each_pre_tokenizer_cuts_as_its_expression_says),
       cmocka_unit_test(every_row_of_the_table_is_found_by_each_of_its_names),
   };

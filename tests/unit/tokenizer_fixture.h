@@ -282,13 +282,17 @@ static inline unsigned check_strings(const nk_tokenizer *tokenizer, const char *
     }
     const cJSON *parsed = cJSON_GetObjectItemCaseSensitive(item, parsed_key);
     check_ids(tokenizer, text, length, false, false, plain, hex);
-    check_ids(tokenizer, text, length, true, add, parsed == NULL ? plain : parsed, hex);
+    /* Corrected cases (llamacpp_ids) have no ids with BOS and the like. */
+    bool corrected = cJSON_GetObjectItemCaseSensitive(item, "llamacpp_ids") != NULL;
+    check_ids(tokenizer, text, length, true, add && (parsed != NULL || !corrected), parsed == NULL ? plain : parsed, hex);
     id_list list = json_ids(plain);
     size_t got_length, wanted_length;
     char *got = detokenize(tokenizer, list, true, &got_length);
     const char *back = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "detok_hex"));
     uint8_t *wanted = unhex(back == NULL ? hex : back, &wanted_length);
-    if (got_length != wanted_length || memcmp(got, wanted, got_length) != 0) fail_msg("detokenizes to '%s': %s", got, hex);
+    /* Corrected cases were normalized first, so another text comes back (a detok_hex there belongs to llama.cpp's ids). */
+    bool same = got_length == wanted_length && memcmp(got, wanted, got_length) == 0;
+    if (!same && !corrected) fail_msg("detokenizes to '%s': %s", got, hex);
     free(wanted);
     free(got);
     free(list.ids);
