@@ -14,6 +14,8 @@ endfunction()
 nook_em_config(LLVM_ROOT)
 nook_em_config(BINARYEN_ROOT)
 nook_em_config(CACHE)
+unset(NOOK_WASM_LD CACHE) # always those of the emcc in use
+unset(NOOK_WASM_OPT CACHE)
 find_program(NOOK_WASM_LD NAMES wasm-ld-19 wasm-ld NAMES_PER_DIR PATHS "${nook_LLVM_ROOT}" NO_DEFAULT_PATH REQUIRED)
 find_program(NOOK_WASM_OPT wasm-opt PATHS "${nook_BINARYEN_ROOT}/bin" NO_DEFAULT_PATH REQUIRED)
 
