@@ -2,7 +2,7 @@
 
 Purpose  One place for what the set-up brings: $NOOK_CACHE, or .cache/nook in the home folder. Files are written under a
          temporary name and renamed, so that an interrupted run leaves nothing half done; a download lies under its SHA-256.
-Limits   Progress goes to stderr, one line that is rewritten on a terminal and one line every 10 % elsewhere (small files: one line).
+Limits   Progress goes to stderr: one line that is rewritten on a terminal, one line every 10 % elsewhere (small files: one).
 """
 import hashlib
 import os
@@ -91,8 +91,10 @@ def drop(path):
 
 
 class Building:
-    """with Building(final) as folder: fill `folder`; it becomes `final` at the end, or vanishes. Another run that was faster
-    wins."""
+    """with Building(final) as folder: fill `folder`; it becomes `final` at the end, or vanishes.
+
+    Another run that was faster wins.
+    """
 
     def __init__(self, final):
         self.final = final

@@ -1,8 +1,8 @@
 """debian.py: files of a Debian release from the mirror that this machine's own apt uses.
 
-Purpose  Where the ordinary internet does not answer, a package mirror often does. No host is written down here: it is read from
-         apt's configuration. Chain of trust: the release file is signed by Debian's archive key (checked with gpgv against
-         the keyring of this machine), it holds the hash of the index, the index holds the hash of each file.
+Purpose  Where the ordinary internet does not answer, a package mirror often does. No host is written down here: it is read
+         from apt's configuration. Chain of trust: the release file is signed by Debian's archive key (checked with gpgv
+         against the keyring of this machine), it holds the hash of the index, the index holds the hash of each file.
 """
 import lzma
 import os
@@ -50,10 +50,12 @@ class Release:
         if self.hashes is not None:
             return self.hashes
         if not (shutil.which('gpgv') and os.path.exists(KEYRING)):
-            raise cache.SetupError('gpgv or the Debian archive keyring is missing: apt-get install gpgv debian-archive-keyring.')
+            raise cache.SetupError('gpgv or the Debian archive keyring is missing: '
+                                   'apt-get install gpgv debian-archive-keyring.')
         with urllib.request.urlopen(f'{self.mirror}/dists/{self.suite}/InRelease', timeout=cache.TIMEOUT_SECONDS) as answer:
             signed = answer.read()
-        checked = subprocess.run(['gpgv', '--keyring', KEYRING, '--output', '-'], input=signed, capture_output=True, check=False)
+        checked = subprocess.run(['gpgv', '--keyring', KEYRING, '--output', '-'], input=signed, capture_output=True,
+                                 check=False)
         if checked.returncode != 0:
             raise cache.SetupError(f'The release file of Debian {self.suite} has no good signature of the archive key.')
         section = checked.stdout.decode().split('SHA256:', 1)[1]
@@ -63,7 +65,8 @@ class Release:
 
     def _index(self, name):
         sha256, size = self._release()[name]
-        path = cache.fetch(f'{self.mirror}/dists/{self.suite}/{name}', sha256, size, f'Debian {self.suite}, {os.path.basename(name)}')
+        path = cache.fetch(f'{self.mirror}/dists/{self.suite}/{name}', sha256, size,
+                           f'Debian {self.suite}, {os.path.basename(name)}')
         with lzma.open(path, 'rt', encoding='utf-8') as file:
             return file.read().split('\n\n')
 
@@ -90,7 +93,8 @@ def unpack(deb, into, exclude=()):
     os.makedirs(into, exist_ok=True)
     with subprocess.Popen(['dpkg-deb', '--fsys-tarfile', deb], stdout=subprocess.PIPE) as source:
         patterns = [f'--exclude={pattern}' for pattern in exclude]
-        status = subprocess.run(['tar', '-x', '--no-same-owner', '-C', into, *patterns], stdin=source.stdout, check=False).returncode
+        status = subprocess.run(['tar', '-x', '--no-same-owner', '-C', into, *patterns], stdin=source.stdout,
+                                check=False).returncode
         source.stdout.close()
     if status != 0 or source.returncode != 0:
         raise cache.SetupError(f'{os.path.basename(deb)} could not be unpacked (is the disk full?).')

