@@ -1,0 +1,589 @@
+/*
+ * worker-core.js: the fifth ring. The engine behind typed messages, for any pair of ports (worker.js, worker.node.js, tests).
+ *
+ * Request   {type, id, args}                                   type names a method of `handlers` below; id is unique, made by the client
+ * Reply     {type, id, result}                                  the same type and id, once, after all events of the call
+ *           {type: 'error', id, error: {name, code, message, hint}}
+ * Event     {type: 'event', id, event: {type, …}}               any number before the reply; id null: of the worker itself
+ *
+ * Methods   args → result                                                                    events
+ *   load        {model, options} → {info, warnings}                                          progress
+ *   estimate    {model, options} → info of the plan                                          progress
+ *   tokenize    {input, special?, addSpecial?} → Int32Array                                  –
+ *   detokenize  {ids, special?} → Uint8Array                                                 –
+ *   render      {messages, chatTemplate?, …} → {text, spans}                                 –
+ *   generate    {input, options} → result of nook_result + {timings}                         prefill, token, shift
+ *   choices     {input, choices} → {choices: [{logprob, tokens}], usage, timings}            prefill
+ *   evaluate    {ids, nll?, chunk?, from?} → {nll?}                                          prefill, rows
+ *   clear       {} → null   forgets the KV cache                                             –
+ *   cacheList   {folder?} → entries     cacheDelete {key, folder?} → boolean     cacheUsage {folder?} → sizes
+ *   abort       {target} → boolean      ends the call with that id within one step; that call then replies error `abort`
+ *   dispose     {} → null   frees everything; nothing is answered afterwards
+ * Events    progress {phase: 'download'|'resume'|'load'|'warning', file, loaded, total, message?} · prefill {loaded, total} ·
+ *           token {token, text, logprob, piece?} · shift {dropped} · rows {first, rows, vocabulary, data: Float32Array} ·
+ *           warning {code, message}
+ *
+ * Order     load, estimate, generate, choices, evaluate and clear run one at a time, in the order they came. tokenize, detokenize
+ *           and render are answered between the steps of a running call, but never before a load that came earlier. abort and the
+ *           cache methods are handled at once. A second load while a model is loaded or loading is `busy`.
+ * Turns     After every step of C (some 50 ms) the loop lets messages in, through a MessageChannel, never a timer: an abort acts
+ *           within one step of a load, of the reading of a prompt and of the writing of an answer.
+ */
+import { NookError, aborted } from './errors.js'
+import { Engine, createHasher } from './engine.js'
+import { ChatTemplate, PLAIN_TEMPLATE } from './template.js'
+import { FetchSource } from './sources/fetch.js'
+import { BlobSource } from './sources/blob.js'
+import { baseName } from './sources/source.js'
+
+/** @typedef {import('./sources/source.js').FileSource} FileSource */
+/** @typedef {import('./cache/store.js').ModelCache} ModelCache */
+/**
+ * @typedef {{post: (message: unknown, transfer?: ArrayBuffer[]) => void, listen: (listener: (message: any) => void) => void}} Port
+ * @typedef {{files: ({url: string} | {path: string} | {blob: Blob, name?: string})[], sha256?: (string | undefined)[]}} ModelFiles
+ * @typedef {{id: string, controller: AbortController}} Call
+ * @typedef {{messages: unknown, chatTemplate?: string, variables?: Record<string, unknown>, addGenerationPrompt?: boolean}} MessagesInput
+ * @typedef {MessagesInput | {prompt: string | import('./engine.js').Span[] | Uint8Array, special?: boolean, addSpecial?: boolean} | {ids: Int32Array | number[]}} Input
+ */
+
+/** A kept file is hashed again when idle if that was not done for this long. */
+const VERIFY_AFTER_MS = 24 * 3600 * 1000
+
+/** Lets waiting messages in. One per worker; close() ends its hold on the event loop of Node. */
+export class Turns {
+  #channel = new MessageChannel()
+  /** @type {(() => void)[]} */ #waiting = []
+
+  constructor() {
+    this.#channel.port1.onmessage = () => this.#waiting.shift()?.()
+    const port = /** @type {any} */ (this.#channel.port1)
+    if (typeof port.unref === 'function') port.unref()
+  }
+
+  /** @returns {Promise<void>} */
+  next() {
+    return new Promise((resolve) => {
+      const port = /** @type {any} */ (this.#channel.port1)
+      if (typeof port.ref === 'function' && this.#waiting.length === 0) port.ref()
+      this.#waiting.push(() => {
+        if (typeof port.unref === 'function' && this.#waiting.length === 0) port.unref()
+        resolve()
+      })
+      this.#channel.port2.postMessage(0)
+    })
+  }
+
+  close() {
+    this.#channel.port1.close()
+  }
+}
+
+/**
+ * Serves one engine on a port.
+ * @param {Port} port
+ * @param {import('./platform/browser.js').Host} host
+ * @param {{threadUrl?: URL | string, verifyAfterMs?: number}} [options]
+ * @returns {WorkerCore}
+ */
+export function serve(port, host, options = {}) {
+  return new WorkerCore(port, host, options)
+}
+
+class WorkerCore {
+  /** @type {Port} */ #port
+  /** @type {import('./platform/browser.js').Host} */ #host
+  /** @type {{threadUrl?: URL | string, verifyAfterMs?: number}} */ #options
+  /** @type {Engine | null} */ #engine = null
+  /** @type {'empty' | 'loading' | 'loaded' | 'disposed'} */ #state = 'empty'
+  /** @type {Promise<unknown>} */ #tail = Promise.resolve()
+  /** @type {Map<string, Call>} */ #calls = new Map()
+  #turns = new Turns()
+  /** @type {Map<string, ChatTemplate>} */ #templates = new Map()
+  /** @type {string | undefined} */ #chatTemplate
+  /** @type {string[] | null} */ #controlTokens = null
+  /** @type {(() => import('./cache/store.js').Hasher) | null} */ #hasher = null
+
+  /** @param {Port} port @param {import('./platform/browser.js').Host} host @param {{threadUrl?: URL | string, verifyAfterMs?: number}} options */
+  constructor(port, host, options) {
+    this.#port = port
+    this.#host = host
+    this.#options = options
+    port.listen((message) => { void this.#receive(message) })
+  }
+
+  /** The engine, for tests that count its steps. */
+  get engine() {
+    return this.#engine
+  }
+
+  /** @param {{type: string, id: string, args?: any}} message */
+  async #receive(message) {
+    const { type, id, args = {} } = message ?? {}
+    if (typeof id !== 'string' || typeof type !== 'string') return
+    /** @type {Call} */
+    const call = { id, controller: new AbortController() }
+    try {
+      const handler = Object.hasOwn(this.#handlers, type) ? this.#handlers[type] : undefined
+      if (handler === undefined) throw new NookError('data', `The worker knows no message "${type}".`)
+      if (this.#state === 'disposed') throw new NookError('data', 'This model was disposed.', { hint: 'Load it again.' })
+      if (this.#calls.has(id)) throw new NookError('data', `The id ${id} is in use.`)
+      this.#calls.set(id, call)
+      const run = () => {
+        if (call.controller.signal.aborted) throw aborted('The call')
+        return handler.run(args, call)
+      }
+      let result
+      if (handler.order === 'now' || (handler.order === 'between' && this.#state === 'loaded')) result = await run()
+      else {
+        if (type === 'load') {
+          if (this.#state !== 'empty') throw new NookError('busy', 'This worker has a model already.', { hint: 'Start another one by load().' })
+          this.#state = 'loading'
+        }
+        const turn = this.#tail.then(run)
+        this.#tail = turn.catch(() => {})
+        result = await turn
+      }
+      /** @type {ArrayBuffer[]} */
+      const transfer = []
+      const data = result instanceof Int32Array || result instanceof Uint8Array ? result : result?.nll
+      if (data?.buffer instanceof ArrayBuffer) transfer.push(data.buffer)
+      this.#port.post({ type, id, result }, transfer)
+    } catch (error) {
+      const known = NookError.from(error)
+      this.#port.post({ type: 'error', id, error: known.toObject() })
+    } finally {
+      if (this.#calls.get(id) === call) this.#calls.delete(id)
+    }
+  }
+
+  /** @param {Call} call @param {object} event @param {ArrayBuffer[]} [transfer] */
+  #event(call, event, transfer) {
+    this.#port.post({ type: 'event', id: call.id, event }, transfer)
+  }
+
+  /**
+   * Between two steps: lets messages in, then ends an aborted call.
+   * @param {Call} call @param {string} what
+   */
+  async #between(call, what) {
+    await this.#turns.next()
+    if (call.controller.signal.aborted) throw aborted(what)
+  }
+
+  /** Message types and how they are ordered. @type {Record<string, {order: 'queue' | 'between' | 'now', run: (args: any, call: Call) => any}>} */
+  #handlers = {
+    load: { order: 'queue', run: (args, call) => this.#load(args, call) },
+    estimate: { order: 'queue', run: (args, call) => this.#estimate(args, call) },
+    tokenize: { order: 'between', run: (args) => this.#ready().tokenize(args.input, args) },
+    detokenize: { order: 'between', run: (args) => this.#ready().detokenize(args.ids, args) },
+    render: {
+      order: 'between',
+      run: async (args) => {
+        const { text, spans } = await this.#render(args)
+        return { text, spans }
+      },
+    },
+    generate: { order: 'queue', run: (args, call) => this.#generate(args, call) },
+    choices: { order: 'queue', run: (args, call) => this.#choices(args, call) },
+    evaluate: { order: 'queue', run: (args, call) => this.#evaluate(args, call) },
+    clear: { order: 'queue', run: () => { this.#ready().clear(); return null } },
+    cacheList: { order: 'now', run: async (args) => (await this.#openCache(args.cache, args.folder, args.wasmUrl))?.list() ?? [] },
+    cacheDelete: { order: 'now', run: async (args) => (await this.#openCache(args.cache, args.folder, args.wasmUrl))?.remove(args.key) ?? false },
+    cacheUsage: { order: 'now', run: async (args) => (await this.#openCache(args.cache, args.folder, args.wasmUrl))?.usage() ?? null },
+    abort: {
+      order: 'now',
+      run: (args) => {
+        const target = this.#calls.get(args.target)
+        target?.controller.abort()
+        return target !== undefined
+      },
+    },
+    dispose: { order: 'now', run: () => this.#dispose() },
+  }
+
+  /** @returns {Engine} */
+  #ready() {
+    if (this.#engine === null || this.#state !== 'loaded') throw new NookError('data', 'No model is loaded.', { hint: 'Call load first.' })
+    return this.#engine
+  }
+
+  async #dispose() {
+    for (const call of this.#calls.values()) call.controller.abort()
+    await this.#tail /* each ends within one step */
+    this.#state = 'disposed'
+    this.#engine?.dispose()
+    this.#engine = null
+    this.#turns.close()
+    return null
+  }
+
+  /* ---- Loading ------------------------------------------------------------------------------------------------- */
+
+  /** @param {string | undefined} kind @param {string | undefined} folder @param {string | undefined} wasmUrl */
+  async #openCache(kind, folder, wasmUrl) {
+    if (kind === 'memory') return null
+    this.#hasher ??= await createHasher({ wasmUrl: wasmUrl?.endsWith('/') === false ? undefined : wasmUrl }, this.#host)
+    const small = this.#hasher
+    return this.#host.cache(kind, folder, small)
+  }
+
+  /**
+   * @param {{model: ModelFiles, options: any}} args @param {Call} call @param {string[]} warnings
+   * @param {boolean} planOnly
+   * @returns {Promise<{sources: FileSource[], kept: {key: string, entry: any, warm: boolean}[], cache: ModelCache | null, hashes: (string | undefined)[]}>}
+   */
+  async #open(args, call, warnings, planOnly) {
+    const { model, options } = args
+    const signal = call.controller.signal
+    /** @type {FileSource[]} */
+    const sources = []
+    /** @type {{key: string, entry: any, warm: boolean}[]} */
+    const kept = []
+    /** @type {(string | undefined)[]} */
+    const hashes = []
+    /** @type {ModelCache | null} */
+    let cache = null
+    const warn = (/** @type {string} */ message, /** @type {string} */ file) => {
+      warnings.push(message)
+      this.#event(call, { type: 'progress', phase: 'warning', file, loaded: 0, total: 0, message })
+    }
+    try {
+      if (model.files.some((file) => 'url' in file) && options.cache !== 'memory') {
+        try {
+          cache = await this.#openCache(options.cache, options.cacheFolder, options.wasmUrl)
+        } catch (error) {
+          const known = NookError.from(error)
+          if (known.code !== 'quota') throw known
+          warn(`${known.message} The model is loaded into memory and not kept.`, '')
+        }
+      }
+      for (const [i, file] of model.files.entries()) {
+        const sha256 = model.sha256?.[i]
+        if ('path' in file) sources.push(this.#host.openPath(file.path))
+        else if ('blob' in file) sources.push(new BlobSource(file.blob, file.name))
+        else {
+          if (cache !== null) {
+            try {
+              const onProgress = (/** @type {object} */ progress) => this.#event(call, { type: 'progress', ...progress })
+              const held = planOnly ? await cache.peek({ url: file.url, sha256 })
+                : await cache.get({ url: file.url, sha256, signal, onProgress })
+              if (held !== null) {
+                kept.push(held)
+                sources.push(await cache.open(held.key))
+                hashes.push(undefined) /* checked while it arrived */
+                continue
+              }
+            } catch (error) {
+              const known = NookError.from(error)
+              if (known.code !== 'quota') throw known
+              warn(`${known.message} The model is loaded into memory and not kept.`, baseName(file.url))
+            }
+          }
+          sources.push(await FetchSource.open(file.url, { signal }))
+        }
+        hashes.push(sha256)
+      }
+      return { sources, kept, cache, hashes }
+    } catch (error) {
+      await Promise.allSettled(sources.map((source) => source.close()))
+      throw error
+    }
+  }
+
+  /** @param {{model: ModelFiles, options: any}} args @param {Call} call */
+  async #load(args, call) {
+    /** @type {string[]} */
+    const warnings = []
+    try {
+      /* A kept file that turns out damaged is deleted and fetched again, once. */
+      for (let attempt = 0; ; attempt++) {
+        const damaged = await this.#loadOnce(args, call, warnings)
+        if (damaged === null) break
+        warnings.push(damaged)
+        if (attempt > 0) throw new NookError('hash', damaged, { hint: 'Load again, or with cache: "memory".' })
+      }
+    } catch (error) {
+      this.#state = 'empty'
+      throw error
+    }
+    this.#state = 'loaded'
+    this.#chatTemplate = args.options.chatTemplate
+    return { info: this.#facts(), warnings }
+  }
+
+  /** @param {{model: ModelFiles, options: any}} args @param {Call} call @param {string[]} warnings @returns {Promise<string | null>} what is damaged */
+  async #loadOnce(args, call, warnings) {
+    const { options } = args
+    const { sources, kept, cache, hashes } = await this.#open(args, call, warnings, false)
+    /** @type {Engine | null} */
+    let engine = null
+    let damaged = null
+    try {
+      engine = await Engine.create({
+        build: options.build, threads: options.threads, wasmUrl: options.wasmUrl, threadUrl: options.threadUrl ?? this.#options.threadUrl,
+        fileBytes: sources.reduce((sum, source) => sum + source.size, 0),
+      }, this.#host)
+      const first = kept[0]
+      const steps = engine.load(sources, {
+        contextSize: options.contextSize, kv: options.kv, activations: options.activations, sha256: hashes,
+        onPlan: (plan) => {
+          if (first?.warm === true && first.entry.headerSha256 !== undefined && plan.header_sha256 !== first.entry.headerSha256) {
+            damaged = `The kept copy of ${first.entry.name} was damaged; it was deleted and is fetched again.`
+            throw new NookError('hash', damaged)
+          }
+        },
+      })
+      const file = sources[0]?.name ?? ''
+      for (;;) {
+        const step = await steps.next()
+        if (step.done === true) break
+        this.#event(call, { type: 'progress', phase: 'load', file, loaded: step.value.done, total: step.value.total })
+        try {
+          await this.#between(call, 'The load')
+        } catch (error) {
+          await steps.return(undefined)
+          throw error
+        }
+      }
+    } catch (error) {
+      engine?.dispose()
+      if (damaged !== null && cache !== null) {
+        await Promise.allSettled(sources.map((source) => source.close()))
+        for (const held of kept) await cache.remove(held.key)
+        return damaged
+      }
+      throw error
+    } finally {
+      await Promise.allSettled(sources.map((source) => source.close()))
+    }
+    this.#engine = engine
+    if (cache !== null) {
+      const first = kept[0]
+      if (first !== undefined && first.entry.headerSha256 === undefined) await cache.note(first.key, { headerSha256: engine.info.header_sha256 })
+      const due = Date.now() - (this.#options.verifyAfterMs ?? VERIFY_AFTER_MS)
+      for (const held of kept) if (held.warm && held.entry.verified <= due) void this.#verify(cache, held.key, held.entry.name)
+    }
+    return null
+  }
+
+  /** Hashes a kept file again, a piece whenever nothing else runs. @param {ModelCache} cache @param {string} key @param {string} name */
+  async #verify(cache, key, name) {
+    try {
+      const pieces = cache.verify(key)
+      for (;;) {
+        await this.#tail
+        const piece = await pieces.next()
+        if (piece.done === true) {
+          if (!piece.value) {
+            this.#port.post({
+              type: 'event', id: null,
+              event: { type: 'warning', code: 'hash', message: `The kept copy of ${name} was damaged; it was deleted. Load the model again.` },
+            })
+          }
+          return
+        }
+        await this.#turns.next()
+        if (this.#state === 'disposed') {
+          await pieces.return(false)
+          return
+        }
+      }
+    } catch { /* another tab holds or removed the file: it is checked at another time */ }
+  }
+
+  /** @param {{model: ModelFiles, options: any}} args @param {Call} call */
+  async #estimate(args, call) {
+    const { sources } = await this.#open(args, call, [], true)
+    /** @type {Engine | null} */
+    let engine = null
+    try {
+      engine = await Engine.create({ build: args.options.build, wasmUrl: args.options.wasmUrl, planOnly: true }, this.#host)
+      const steps = engine.plan(sources, { contextSize: args.options.contextSize, kv: args.options.kv, activations: args.options.activations })
+      for (;;) {
+        const step = await steps.next()
+        if (step.done === true) return { ...step.value, fileBytes: sources.map((source) => source.size) }
+        try {
+          await this.#between(call, 'The estimate')
+        } catch (error) {
+          await steps.return(undefined)
+          throw error
+        }
+      }
+    } finally {
+      engine?.dispose()
+      await Promise.allSettled(sources.map((source) => source.close()))
+    }
+  }
+
+  /** nook_info and what only this side knows. */
+  #facts() {
+    const engine = this.#ready()
+    const { choice } = engine
+    return {
+      ...engine.info, build: choice.build, threads: choice.threads, reasons: choice.reasons,
+      wasm_memory: engine.memoryBytes,
+    }
+  }
+
+  /* ---- Text ---------------------------------------------------------------------------------------------------- */
+
+  /** @param {MessagesInput} input */
+  async #render(input) {
+    const engine = this.#ready()
+    const asked = input.chatTemplate ?? this.#chatTemplate
+    const source = asked === 'plain' ? PLAIN_TEMPLATE : asked ?? engine.info.template
+    if (typeof source !== 'string' || source === '') {
+      throw new NookError('template', 'This model has no chat template.',
+        { hint: 'Pass one as chatTemplate (Jinja, or "plain"), or use completions with a prompt.' })
+    }
+    let template = this.#templates.get(source)
+    if (template === undefined) {
+      template = await ChatTemplate.parse(source)
+      if (this.#templates.size >= 8) this.#templates.clear()
+      this.#templates.set(source, template)
+    }
+    return template.render(input.messages, {
+      add_generation_prompt: input.addGenerationPrompt !== false,
+      bos_token: this.#tokenText(engine.info.bos), eos_token: this.#tokenText(engine.info.eos),
+      controlTokens: () => this.#listControlTokens(), ...(input.variables === undefined ? {} : { variables: input.variables }),
+    })
+  }
+
+  /** @param {unknown} id @returns {string} */
+  #tokenText(id) {
+    if (typeof id !== 'number' || id < 0) return ''
+    return new TextDecoder().decode(this.#ready().detokenize([id], { special: true }))
+  }
+
+  /** The texts of all control tokens: those that show only when asked for. @returns {string[]} */
+  #listControlTokens() {
+    if (this.#controlTokens !== null) return this.#controlTokens
+    const engine = this.#ready()
+    /** @type {string[]} */
+    const found = []
+    for (let id = 0; id < engine.info.vocabulary; id++) {
+      if (engine.detokenize([id]).length > 0) continue
+      const text = new TextDecoder().decode(engine.detokenize([id], { special: true }))
+      if (text !== '') found.push(text)
+    }
+    this.#controlTokens = found
+    return found
+  }
+
+  /** @param {Input} input @returns {Promise<{bytes: Uint8Array, spans: import('./engine.js').ByteSpan[], addSpecial: boolean} | {ids: ArrayLike<number>}>} */
+  async #textOf(input) {
+    if ('ids' in input) return { ids: input.ids }
+    if ('messages' in input) {
+      const { bytes, spans } = await this.#render(input)
+      return { bytes, spans, addSpecial: false } /* the template writes what the model needs, BOS included */
+    }
+    const { prompt } = input
+    const addSpecial = input.addSpecial !== false
+    if (Array.isArray(prompt)) {
+      const encoder = new TextEncoder()
+      const pieces = prompt.map((span) => encoder.encode(span.text))
+      const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+      let at = 0
+      const spans = pieces.map((piece, i) => {
+        bytes.set(piece, at)
+        at += piece.length
+        return { start: at - piece.length, length: piece.length, parse_special: prompt[i]?.parse_special === true }
+      })
+      return { bytes, spans: spans.filter((span) => span.length > 0), addSpecial }
+    }
+    const bytes = typeof prompt === 'string' ? new TextEncoder().encode(prompt) : prompt
+    return { bytes, spans: [{ start: 0, length: bytes.length, parse_special: input.special === true }], addSpecial }
+  }
+
+  /* ---- Long calls ---------------------------------------------------------------------------------------------- */
+
+  /** @param {{input: Input, options: any, pieces?: boolean}} args @param {Call} call */
+  async #generate(args, call) {
+    const engine = this.#ready()
+    const begun = performance.now()
+    const text = await this.#textOf(args.input)
+    const ids = 'ids' in text ? text.ids : engine.tokenizeBytes(text.bytes, text.spans, text.addSpecial)
+    const steps = engine.generate(ids, args.options)
+    let first = 0
+    try {
+      for (;;) {
+        const step = steps.next()
+        if (step.done === true) {
+          const ended = performance.now()
+          const result = step.value
+          const usage = result.usage ?? {}
+          return {
+            ...result,
+            timings: {
+              prompt_n: (usage.prompt_tokens ?? ids.length) - (usage.cached_tokens ?? 0), prompt_ms: (first || ended) - begun,
+              predicted_n: usage.completion_tokens ?? 0, predicted_ms: first === 0 ? 0 : ended - first,
+              cached_n: usage.cached_tokens ?? 0,
+            },
+          }
+        }
+        const event = step.value
+        if (event.type === 'token') {
+          if (first === 0) first = performance.now()
+          this.#event(call, args.pieces === true ? { ...event, piece: engine.detokenize([event.token], { special: true }) } : event)
+        } else if (event.type === 'prefill') this.#event(call, { type: 'prefill', loaded: event.done, total: event.total })
+        else if (event.type === 'shift') this.#event(call, event)
+        await this.#between(call, 'The generation')
+      }
+    } finally {
+      steps.return(undefined)
+    }
+  }
+
+  /** @param {{input: Input, choices: string[]}} args @param {Call} call */
+  async #choices(args, call) {
+    const engine = this.#ready()
+    const begun = performance.now()
+    const text = await this.#textOf(args.input)
+    if ('ids' in text) throw new NookError('data', 'Choices need a prompt of text.', { hint: 'Pass prompt or messages, not ids.' })
+    const { prompt, choices } = engine.tokenizeChoices(text.bytes, text.spans, args.choices, text.addSpecial)
+    const steps = engine.choices(prompt, choices)
+    try {
+      for (;;) {
+        const step = steps.next()
+        if (step.done === true) {
+          const read = choices.reduce((sum, choice) => sum + choice.length, prompt.length)
+          return {
+            choices: step.value,
+            usage: { prompt_tokens: read, completion_tokens: 0, total_tokens: read },
+            timings: { prompt_n: read, prompt_ms: performance.now() - begun, predicted_n: 0, predicted_ms: 0 },
+          }
+        }
+        this.#event(call, { type: 'prefill', loaded: step.value.done, total: step.value.total })
+        await this.#between(call, 'The scoring')
+      }
+    } finally {
+      steps.return(/** @type {any} */ (undefined))
+    }
+  }
+
+  /** @param {{ids: Int32Array | number[], nll?: boolean, chunk?: number, from?: number, reuse?: boolean}} args @param {Call} call */
+  async #evaluate(args, call) {
+    const engine = this.#ready()
+    const vocabulary = Number(engine.info.vocabulary)
+    const all = args.nll === true ? new Float64Array(Math.max(0, args.ids.length - 1 - (args.from ?? 0))) : null
+    const steps = engine.eval(args.ids, { nll: args.nll === true, chunk: args.chunk, from: args.from, reuse: args.reuse })
+    try {
+      for (const step of steps) {
+        if (step.logits !== null && step.rows > 0) {
+          const data = new Float32Array(step.logits.length) /* unshared, so that it can be handed over */
+          data.set(step.logits)
+          this.#event(call, { type: 'rows', first: step.first, rows: step.rows, vocabulary, data }, [data.buffer])
+        }
+        if (all !== null && step.nll !== null) {
+          const at = step.first - (args.from ?? 0)
+          all.set(step.nll.subarray(0, Math.max(0, Math.min(step.rows, all.length - at))), at)
+        }
+        this.#event(call, { type: 'prefill', loaded: step.done, total: step.total })
+        await this.#between(call, 'The evaluation')
+      }
+      return all === null ? {} : { nll: all }
+    } finally {
+      steps.return(undefined)
+    }
+  }
+}
