@@ -26,16 +26,14 @@ typedef struct nk_stop {
 typedef struct nk_text_stream {
   char *stops;       /* the stop strings, one after another */
   uint8_t *fallback; /* [same]: for a stop's first i + 1 bytes, the longest proper beginning of them that is also their end */
-  char *text;        /* [room + 1]: held bytes, then those of the last push */
-  size_t room;
-  size_t held;       /* bytes at `text` after the last call's output, kept for the next */
-  size_t held_at;    /* where they begin */
-  size_t max_piece;
+  char *text;        /* [room + 1]: what was held, then what a push adds */
+  size_t room, max_piece;
   uint32_t n_stops;
   uint32_t length[NK_MAX_STOPS];
   uint32_t matched[NK_MAX_STOPS]; /* how much of each stop string the text ends with */
-  char tail[4];                   /* an incomplete code point */
-  uint32_t n_tail;
+  char hold[NK_MAX_STOP_BYTES];   /* [held]: whole code points that may be the beginning of a stop string */
+  char tail[4];                   /* [n_tail]: an incomplete code point */
+  uint32_t held, n_tail;
   int32_t stopped; /* which stop string ended the text; -1: none */
 } nk_text_stream;
 
@@ -52,7 +50,8 @@ nk_status nk_text_stream_init(nk_text_stream *stream, const nk_stop *stops, uint
 nk_status nk_text_stream_push(nk_text_stream *stream, const char *bytes, size_t n, const char **text, size_t *text_bytes,
                               nk_error *error);
 
-/* The end: gives what was held; an incomplete code point is one U+FFFD. The stream can go on, as if new, with the same stops. */
+/* The end: gives what was held; an incomplete code point is one U+FFFD. Unless a stop string ended the text, the stream may then
+   be used for another one. */
 void nk_text_stream_flush(nk_text_stream *stream, const char **text, size_t *text_bytes);
 
 /* The index of the stop string that ended the text, or -1. */
