@@ -9,10 +9,11 @@
  *   seconds: number}} Row */
 
 const ISAS = ['scalar', 'simd128', 'relaxed']
-const WHAT = { gemm_q8: 0, gemm_f32: 1, gemm_t: 2, quantize: 3, gather: 4, pack: 5, unpack: 6 }
+const WHAT = { gemm_q8: 0, gemm_f32: 1, gemm_t: 2, quantize: 3, gather: 4, pack: 5, unpack: 6, read: 7 }
 
 /** [what, tokens, rows, cols, formats]: a layer of SmolLM2 in cache, matrices from memory, and the small kernels. */
 const CASES = /** @type {[keyof typeof WHAT, number, number, number, string][]} */ ([
+  ['read', 1, 196608, 576, 'Q4_1'],
   ['gemm_q8', 1, 1536, 576, 'Q4_1 Q4_0 Q8_0'],
   ['gemm_q8', 1, 196608, 576, 'Q4_1'],
   ['gemm_q8', 1, 49152, 576, 'Q8_0'],

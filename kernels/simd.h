@@ -22,4 +22,15 @@
 #include "kernels/relaxed_native.h"
 #endif
 
+/*
+ * NK_NO_UNROLL, before a loop. Sums of integers commute, so clang reassociates an unrolled sum and evaluates its products in an
+ * order of its own, with more values alive than there are registers; engines then spill. A loop that stays a loop keeps the
+ * order that is written. (The saturating additions of int16 sums that can't saturate serve the same end: they don't commute.)
+ */
+#ifdef __clang__
+#define NK_NO_UNROLL _Pragma("clang loop unroll(disable)")
+#else
+#define NK_NO_UNROLL _Pragma("GCC unroll 1")
+#endif
+
 #endif

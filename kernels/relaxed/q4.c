@@ -39,8 +39,8 @@ static inline void gemv(float *y, const uint8_t *packed, const uint8_t *act, uin
       for (uint32_t half = 0; half < 2; half++) {
         v128_t v = wasm_v128_load(packed + 64 * half + 16 * j);
         v128_t product = dot(low, wasm_v128_and(v, mask));
-        sum[half] = j == 0 ? product : wasm_i16x8_add(sum[half], product);
-        sum[half] = wasm_i16x8_add(sum[half], dot(high, wasm_v128_and(wasm_u16x8_shr(v, 4), mask)));
+        sum[half] = j == 0 ? product : wasm_i16x8_add_sat(sum[half], product);
+        sum[half] = wasm_i16x8_add_sat(sum[half], dot(high, wasm_v128_and(wasm_u16x8_shr(v, 4), mask)));
       }
     }
     scales(scale, minimum, packed, bits, factor, minus8, has_minimum);
@@ -70,8 +70,8 @@ static inline void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8
         for (uint32_t t = 0; t < 4; t++) {
           v128_t a = wasm_v128_load32_splat(act + 32 * t + 8 * j + 4 * nibble);
           v128_t p0 = dot(a, w0), p1 = dot(a, w1);
-          sum[t][0] = j == 0 && nibble == 0 ? p0 : wasm_i16x8_add(sum[t][0], p0);
-          sum[t][1] = j == 0 && nibble == 0 ? p1 : wasm_i16x8_add(sum[t][1], p1);
+          sum[t][0] = j == 0 && nibble == 0 ? p0 : wasm_i16x8_add_sat(sum[t][0], p0);
+          sum[t][1] = j == 0 && nibble == 0 ? p1 : wasm_i16x8_add_sat(sum[t][1], p1);
         }
       }
     }

@@ -20,13 +20,15 @@ static void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_t n
   v128_t acc[2] = {wasm_f32x4_splat(0.0f), wasm_f32x4_splat(0.0f)};
   for (uint32_t b = 0; b < n_blocks; b++, packed += 272, act += 40) {
     v128_t scale[2], sum[2] = {wasm_i32x4_splat(0), wasm_i32x4_splat(0)};
-    for (uint32_t c = 0; c < 8; c++) {
-      v128_t a = wasm_v128_load32_splat(act + 4 * c);
-      v128_t even = wasm_i16x8_shl(a, 8), odd = wasm_v128_and(a, odd_byte);
-      sum[0] = dot(sum[0], even, wasm_i16x8_load8x8(packed + 32 * c));
-      sum[1] = dot(sum[1], even, wasm_i16x8_load8x8(packed + 32 * c + 8));
-      sum[0] = dot(sum[0], odd, wasm_i16x8_load8x8(packed + 32 * c + 16));
-      sum[1] = dot(sum[1], odd, wasm_i16x8_load8x8(packed + 32 * c + 24));
+    const uint8_t *w = packed, *from = act;
+    NK_NO_UNROLL
+    for (uint32_t c = 0; c < 4; c++, w += 64, from += 8) {
+      for (uint32_t i = 0; i < 2; i++) {
+        v128_t a = wasm_v128_load32_splat(from + 4 * i);
+        v128_t even = wasm_i16x8_shl(a, 8), odd = wasm_v128_and(a, odd_byte);
+        sum[0] = dot(dot(sum[0], even, wasm_i16x8_load8x8(w + 32 * i)), odd, wasm_i16x8_load8x8(w + 32 * i + 16));
+        sum[1] = dot(dot(sum[1], even, wasm_i16x8_load8x8(w + 32 * i + 8)), odd, wasm_i16x8_load8x8(w + 32 * i + 24));
+      }
     }
     nk_load_halves(&scale[0], &scale[1], packed + 256, bits, factor);
     for (uint32_t half = 0; half < 2; half++) acc[half] = finish(acc[half], sum[half], scale[half], act + 32);
@@ -36,7 +38,7 @@ static void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_t n
 }
 
 static void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks) {
-  v128_t odd_byte = NK_CONSTANT(odd_byte), bits = NK_CONSTANT(half_bits), factor = NK_CONSTANT(half_scale);
+  v128_t bits = NK_CONSTANT(half_bits), factor = NK_CONSTANT(half_scale);
   for (uint32_t t = 0; t < 4; t++) {
     wasm_v128_store(y + t * ldy, wasm_f32x4_splat(0.0f));
     wasm_v128_store(y + t * ldy + 4, wasm_f32x4_splat(0.0f));
@@ -44,13 +46,18 @@ static void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *act
   for (uint32_t b = 0; b < n_blocks; b++, packed += 272, act += 160) {
     v128_t scale[2], sum[4][2];
     for (uint32_t t = 0; t < 4; t++) sum[t][0] = sum[t][1] = wasm_i32x4_splat(0);
-    for (uint32_t pair = 0; pair < 16; pair++) {
-      v128_t w0 = wasm_i16x8_load8x8(packed + 16 * pair), w1 = wasm_i16x8_load8x8(packed + 16 * pair + 8);
+    const uint8_t *w = packed, *from = act;
+    NK_NO_UNROLL
+    for (uint32_t c = 0; c < 8; c++, w += 32, from += 4) {
+      v128_t w0 = wasm_i16x8_load8x8(w), w1 = wasm_i16x8_load8x8(w + 8);
+      v128_t w2 = wasm_i16x8_load8x8(w + 16), w3 = wasm_i16x8_load8x8(w + 24);
       for (uint32_t t = 0; t < 4; t++) {
-        v128_t a = wasm_v128_load32_splat(act + 32 * t + 2 * (pair & ~1u));
-        a = pair % 2 == 0 ? wasm_i16x8_shl(a, 8) : wasm_v128_and(a, odd_byte);
-        sum[t][0] = dot(sum[t][0], a, w0);
-        sum[t][1] = dot(sum[t][1], a, w1);
+        /* Even bytes times 256; loaded one byte further, the odd ones. (That needs no mask, for which no register is left;
+           the byte beyond the last level belongs to the block's scales.) */
+        v128_t even = wasm_i16x8_shl(wasm_v128_load32_splat(from + 32 * t), 8);
+        v128_t odd = wasm_i16x8_shl(wasm_v128_load32_splat(from + 32 * t + 1), 8);
+        sum[t][0] = dot(dot(sum[t][0], even, w0), odd, w2);
+        sum[t][1] = dot(dot(sum[t][1], even, w1), odd, w3);
       }
     }
     nk_load_halves(&scale[0], &scale[1], packed + 256, bits, factor);

@@ -8,8 +8,8 @@ static void quantize(uint8_t *act, uint32_t slot, uint32_t slots, const float *x
     v128_t q[8];
     float sum, scale = quantize_block(q, &sum, x);
     for (uint32_t i = 0; i < 4; i++) {
-      v128_t even = wasm_i32x4_shuffle(q[2 * i], q[2 * i], 0, 2, 1, 3);
-      v128_t odd = wasm_i32x4_shuffle(q[2 * i + 1], q[2 * i + 1], 0, 2, 1, 3);
+      v128_t even = wasm_i32x4_shuffle(q[2 * i], q[2 * i + 1], 0, 2, 4, 6);
+      v128_t odd = wasm_i32x4_shuffle(q[2 * i], q[2 * i + 1], 1, 3, 5, 7);
       wasm_v128_store(values + 16 * i, wasm_i16x8_narrow_i32x4(even, odd));
     }
     nk_put_f32(scales + 4 * slot, scale);
@@ -21,9 +21,11 @@ static void dequantize(float *x, const uint8_t *act, uint32_t slot, uint32_t slo
   for (uint32_t b = 0; b < n_blocks; b++, x += NK_ACT_BLOCK, act += nk_act_block_bytes(2, slots)) {
     const uint8_t *values = act + slot * NK_ACT_BLOCK * 2;
     v128_t scale = wasm_v128_load32_splat(act + slots * NK_ACT_BLOCK * 2 + 4 * slot);
-    for (uint32_t i = 0; i < 8; i++) {
-      v128_t q = wasm_i32x4_load16x4(values + 8 * i);
-      wasm_v128_store(x + 4 * i, wasm_f32x4_mul(scale, wasm_f32x4_convert_i32x4(wasm_i32x4_shuffle(q, q, 0, 2, 1, 3))));
+    for (uint32_t i = 0; i < 4; i++) {
+      v128_t even = wasm_f32x4_mul(scale, wasm_f32x4_convert_i32x4(wasm_i32x4_load16x4(values + 16 * i)));
+      v128_t odd = wasm_f32x4_mul(scale, wasm_f32x4_convert_i32x4(wasm_i32x4_load16x4(values + 16 * i + 8)));
+      wasm_v128_store(x + 8 * i, wasm_i32x4_shuffle(even, odd, 0, 4, 1, 5));
+      wasm_v128_store(x + 8 * i + 4, wasm_i32x4_shuffle(even, odd, 2, 6, 3, 7));
     }
   }
 }

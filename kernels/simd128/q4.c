@@ -35,14 +35,16 @@ static inline void gemv(float *y, const uint8_t *packed, const uint8_t *act, uin
   for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += 72) {
     v128_t scale[2], minimum[2], sum1[2], sum16[2], sum256[2];
     for (uint32_t half = 0; half < 2; half++) sum1[half] = sum16[half] = sum256[half] = wasm_i32x4_splat(0);
-    for (uint32_t j = 0; j < 4; j++) {
-      v128_t a0 = wasm_v128_load32_splat(act + 16 * j), a1 = wasm_v128_load32_splat(act + 16 * j + 4);
-      v128_t a2 = wasm_v128_load32_splat(act + 16 * j + 8), a3 = wasm_v128_load32_splat(act + 16 * j + 12);
+    const uint8_t *w = packed, *a = act;
+    NK_NO_UNROLL
+    for (uint32_t j = 0; j < 4; j++, w += 16, a += 16) {
+      v128_t a0 = wasm_v128_load32_splat(a), a1 = wasm_v128_load32_splat(a + 4);
+      v128_t a2 = wasm_v128_load32_splat(a + 8), a3 = wasm_v128_load32_splat(a + 12);
       for (uint32_t half = 0; half < 2; half++) {
-        v128_t v = wasm_v128_load(packed + 64 * half + 16 * j);
+        v128_t v = wasm_v128_load(w + 64 * half);
         sum1[half] = dot(sum1[half], a0, wasm_v128_and(v, first));
-        sum256[half] = dot(sum256[half], a1, wasm_v128_and(v, third));
-        sum16[half] = dot(sum16[half], a2, wasm_v128_and(v, second));
+        sum16[half] = dot(sum16[half], a1, wasm_v128_and(v, second));
+        sum256[half] = dot(sum256[half], a2, wasm_v128_and(v, third));
         sum1[half] = dot(sum1[half], a3, wasm_u16x8_shr(v, 12));
       }
     }
@@ -68,17 +70,18 @@ static inline void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8
   for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += 288) {
     v128_t scale[2], minimum[2], sum[4][2];
     for (uint32_t t = 0; t < 4; t++) sum[t][0] = sum[t][1] = wasm_i32x4_splat(0);
-    for (uint32_t j = 0; j < 4; j++) {
-      v128_t v0 = wasm_v128_load(packed + 16 * j), v1 = wasm_v128_load(packed + 64 + 16 * j);
-      /* Pairs 0 and 1 are nibbles 0 and 2 of a lane, pairs 2 and 3 nibbles 1 and 3. */
-      for (uint32_t pair = 0; pair < 4; pair++) {
-        uint32_t shift = pair == 0 ? 0 : pair == 1 ? 8 : pair == 2 ? 4 : 12;
-        v128_t w0 = wasm_u16x8_shr(v0, shift), w1 = wasm_u16x8_shr(v1, shift);
-        if (pair != 3) w0 = wasm_v128_and(w0, mask), w1 = wasm_v128_and(w1, mask);
+    const uint8_t *w = packed, *a = act;
+    NK_NO_UNROLL
+    for (uint32_t j = 0; j < 4; j++, w += 16) {
+      v128_t v0 = wasm_v128_load(w), v1 = wasm_v128_load(w + 64);
+      NK_NO_UNROLL
+      for (uint32_t nibble = 0; nibble < 4; nibble++, a += 4) {
+        v128_t w0 = wasm_v128_and(v0, mask), w1 = wasm_v128_and(v1, mask);
+        v0 = wasm_u16x8_shr(v0, 4), v1 = wasm_u16x8_shr(v1, 4);
         for (uint32_t t = 0; t < 4; t++) {
-          v128_t a = wasm_v128_load32_splat(act + 64 * t + 16 * j + 4 * pair);
-          sum[t][0] = dot(sum[t][0], a, w0);
-          sum[t][1] = dot(sum[t][1], a, w1);
+          v128_t pair = wasm_v128_load32_splat(a + 64 * t);
+          sum[t][0] = dot(sum[t][0], pair, w0);
+          sum[t][1] = dot(sum[t][1], pair, w1);
         }
       }
     }

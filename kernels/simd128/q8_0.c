@@ -15,10 +15,14 @@ static void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_t n
   v128_t acc[2] = {wasm_f32x4_splat(0.0f), wasm_f32x4_splat(0.0f)};
   for (uint32_t b = 0; b < n_blocks; b++, packed += 272, act += 72) {
     v128_t scale[2], sum[2] = {wasm_i32x4_splat(0), wasm_i32x4_splat(0)};
-    for (uint32_t pair = 0; pair < 16; pair++) {
-      v128_t a = wasm_v128_load32_splat(act + 4 * pair);
-      sum[0] = dot(sum[0], a, wasm_i16x8_load8x8(packed + 16 * pair));
-      sum[1] = dot(sum[1], a, wasm_i16x8_load8x8(packed + 16 * pair + 8));
+    const uint8_t *w = packed, *a = act;
+    NK_NO_UNROLL
+    for (uint32_t o = 0; o < 4; o++, w += 64, a += 16) { /* eight k: pairs (0, 2) (1, 3) (4, 6) (5, 7) */
+      for (uint32_t i = 0; i < 4; i++) {
+        v128_t pair = wasm_v128_load32_splat(a + 8 * (i % 2) + 4 * (i / 2));
+        sum[0] = dot(sum[0], pair, wasm_i16x8_load8x8(w + 16 * i));
+        sum[1] = dot(sum[1], pair, wasm_i16x8_load8x8(w + 16 * i + 8));
+      }
     }
     nk_load_halves(&scale[0], &scale[1], packed + 256, bits, factor);
     for (uint32_t half = 0; half < 2; half++) acc[half] = finish(acc[half], sum[half], scale[half], act + 64);
@@ -36,13 +40,17 @@ static void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *act
   for (uint32_t b = 0; b < n_blocks; b++, packed += 272, act += 288) {
     v128_t scale[2], sum[4][2];
     for (uint32_t t = 0; t < 4; t++) sum[t][0] = sum[t][1] = wasm_i32x4_splat(0);
-    for (uint32_t pair = 0; pair < 16; pair++) {
-      v128_t w0 = wasm_i16x8_load8x8(packed + 16 * pair), w1 = wasm_i16x8_load8x8(packed + 16 * pair + 8);
+    const uint8_t *w = packed, *a = act;
+    NK_NO_UNROLL
+    for (uint32_t c = 0; c < 8; c++, w += 32) { /* four k: pairs (0, 2) and (1, 3) */
+      v128_t w0 = wasm_i16x8_load8x8(w), w1 = wasm_i16x8_load8x8(w + 8);
+      v128_t w2 = wasm_i16x8_load8x8(w + 16), w3 = wasm_i16x8_load8x8(w + 24);
       for (uint32_t t = 0; t < 4; t++) {
-        v128_t a = wasm_v128_load32_splat(act + 64 * t + 4 * pair);
-        sum[t][0] = dot(sum[t][0], a, w0);
-        sum[t][1] = dot(sum[t][1], a, w1);
+        v128_t even = wasm_v128_load32_splat(a + 64 * t), odd = wasm_v128_load32_splat(a + 64 * t + 8);
+        sum[t][0] = dot(dot(sum[t][0], even, w0), odd, w2);
+        sum[t][1] = dot(dot(sum[t][1], even, w1), odd, w3);
       }
+      a += c % 2 == 0 ? 4 : 12;
     }
     nk_load_halves(&scale[0], &scale[1], packed + 256, bits, factor);
     for (uint32_t t = 0; t < 4; t++) {
