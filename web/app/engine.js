@@ -7,8 +7,8 @@
  */
 import { createStore } from './store.js'
 import { settings, save, recall } from './settings.js'
-import { clock, endJob, say, showJob } from './status.js'
-import { cards, remember, remembered, sourceOf } from './models.js'
+import { clock, endJob, notify, say, showJob } from './status.js'
+import { cards, localUrl, remember, remembered, sourceOf } from './models.js'
 import { modelArrived } from './network.js'
 import { settleInterrupted } from './conversations.js'
 import { t } from './strings.js'
@@ -240,10 +240,10 @@ async function load(choice) {
   const progress = reporter(choice)
   try {
     const { load: loadModel } = await client()
-    const source = choice.kind === 'files' ? { url: null } : whole ? { url: choice.card.urls[0] } : await sourceOf(choice.card)
+    const url = choice.kind === 'files' ? null : await addressOf(choice.card, whole)
     controller.signal.throwIfAborted()
     const loaded = await loadModel({
-      model: choice.kind === 'files' ? choice.files : source?.url,
+      model: choice.kind === 'files' ? choice.files : url,
       ...(choice.kind === 'card' && choice.card.sha256 ? { sha256: choice.card.sha256 } : {}),
       contextSize: settings.get().room,
       signal: controller.signal,
@@ -269,6 +269,17 @@ async function load(choice) {
   }
 }
 
+/**
+ * Where the file of a card is fetched from. A file that is kept here is found by its hash, so that nothing is looked for then.
+ * @param {import('./models.js').Card} card @param {boolean} whole it is kept here
+ */
+async function addressOf(card, whole) {
+  if (whole) return card.urls[0] ?? localUrl(card)
+  const source = await sourceOf(card)
+  if (source) return source.url
+  throw Object.assign(new Error(t.error.noSource(card.file)), { code: 'download', hint: t.first.file })
+}
+
 /** @param {any} error @param {AbortController} controller */
 function fail(error, controller) {
   if (loading !== controller) return
@@ -287,8 +298,13 @@ function reporter(choice) {
   let time = clock()
   let phase = ''
   let shown = 0
-  /** @param {{phase: string, loaded: number, total: number}} event */
+  /** @param {{phase: string, loaded: number, total: number, message?: string}} event */
   return (event) => {
+    if (event.phase === 'warning') {
+      // A fact that the engine's client tells in its own words: not kept, for want of room.
+      notify({ id: 'engine', kind: 'warn', text: String(event.message), closable: true })
+      return
+    }
     const next = event.phase === 'download' ? 'download' : 'load'
     if (next !== phase) time = clock()
     const now = performance.now()

@@ -33,7 +33,7 @@ export function cards() {
 }
 
 /** Where `nook serve` has the file. @param {Card} card */
-const localUrl = (card) => new URL(`../models/${encodeURIComponent(card.file)}`, import.meta.url).href
+export const localUrl = (card) => new URL(`../models/${encodeURIComponent(card.file)}`, import.meta.url).href
 
 /**
  * Where the file is to be had: beside the page if the host has it there, else at the addresses of its card.

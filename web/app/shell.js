@@ -26,7 +26,7 @@ const jobStrip = strip()
 export function drawShell(app) {
   const work = h('main', { class: 'work', id: 'work', 'aria-label': t.shell.work })
   const spoken = h('div', { role: 'status', class: 'hidden-text' })
-  const skip = h('a', { class: 'skip', href: '#/chat', onclick: (/** @type {Event} */ e) => { e.preventDefault(); focusComposer() } }, t.shell.skip) // prettier-ignore
+  const skip = h('a', { class: 'skip', href: '#work', onclick: (/** @type {Event} */ e) => { e.preventDefault(); focusComposer() } }, t.shell.skip) // prettier-ignore
   fill(
     app,
     skip,
@@ -156,7 +156,7 @@ function header() {
     { class: 'header', 'aria-label': t.shell.header },
     opener,
     h('a', { class: 'brand', href: '#/chat', 'aria-label': t.name }, icon('nook'), h('span', null, t.name)),
-    h('span', { class: 'place', id: 'place' }),
+    h('span', { class: 'place foreign', id: 'place' }),
     pill(),
     modelChip()
   )

@@ -80,7 +80,6 @@ export const t = {
     jobs: 'What is running',
     notices: 'Notices',
     toasts: 'Undo',
-    status: 'Status',
     dropHere: 'Drop the model file here',
     dropHint: 'A .gguf file, or all parts of a split one. It is read here and sent nowhere.',
     offline: 'You are offline. Everything you have here works.',
@@ -142,9 +141,7 @@ export const t = {
       `${isa}, ${plural(threads, 'thread', 'threads')}`,
     why: 'Why this build',
     licence: 'Licence',
-    source: 'From',
     other: 'Open another model file',
-    pick: 'Models',
     leave: 'Close this model',
     downloading: (/** @type {string} */ name) => `Getting ${name}`,
     loading: (/** @type {string} */ name) => `Loading ${name}`,
@@ -156,7 +153,6 @@ export const t = {
     about:
       'It answers on this machine alone: nothing you type leaves the browser. It is small: good with your words, weak on facts about the world.',
     get: (/** @type {number} */ bytes) => `Get the model (${size(bytes)})`,
-    load: (/** @type {number} */ bytes) => `Load the model (${size(bytes)})`,
     have: 'I have a model file',
     look: 'Look around first',
     before: (/** @type {number} */ bytes, /** @type {number} */ seconds) =>
@@ -187,11 +183,9 @@ export const t = {
       seconds === null ? 'Loading from this browser' : `Loading from this browser · ${duration(seconds)} left`,
     loadingFile: (/** @type {number | null} */ seconds) =>
       seconds === null ? 'Reading your file' : `Reading your file · ${duration(seconds)} left`,
-    starting: 'Starting',
     ready: (/** @type {string} */ name) => `${name} is ready.`,
     slower: 'Slower than expected: the tab is in the background.',
     crashed: (/** @type {string} */ name) => `The tab closed while loading ${name}. It was not started again by itself.`,
-    stopped: (/** @type {string} */ name) => `Stopped. ${name} was not loaded.`,
     notLoaded: (/** @type {string} */ name) => `${name} is not loaded.`,
     chooseAgain: (/** @type {string} */ name) =>
       `The browser lets go of your files when the page closes. Pick ${name} again to go on.`,
@@ -260,7 +254,6 @@ export const t = {
     copy: 'Copy',
     copied: 'Copied',
     again: 'Again',
-    goOn: 'Go on writing',
     edit: 'Edit',
     editName: 'Edit the message',
     editSave: 'Send again',
@@ -299,9 +292,6 @@ export const t = {
       `${whole.format(cached)} of ${whole.format(all)} tokens were still known.`,
     model: 'Model',
     seed: 'Seed',
-    variety: 'Variety',
-    room: 'Room',
-    room_: (/** @type {number} */ used, /** @type {number} */ of) => `${whole.format(used)} of ${whole.format(of)} tokens`,
     ended: 'Ended',
     reasons: /** @type {Record<string, string>} */ ({
       stop: 'by itself',
@@ -336,11 +326,10 @@ export const t = {
   error: {
     code: (/** @type {string} */ code) => `Code: ${code}`,
     shorterRoom: (/** @type {number} */ tokens) => `Use less room: ${whole.format(tokens)} tokens`,
-    withoutKeeping: 'Go on without keeping',
     toStorage: 'Open Storage',
+    noSource: (/** @type {string} */ file) => `${file} is not to be had at this address, and its card names no other one.`,
     toRoom: 'Set the room',
     pickOther: 'Pick another file',
-    reload: 'Reload the page',
     noEngine: 'The engine’s files are missing at this address.',
     noEngineMeans: 'Your conversations are kept. Whoever runs this page has to build it.',
   },
@@ -419,8 +408,6 @@ export const t = {
       total: (/** @type {number} */ used, /** @type {number} */ quota) =>
         `${size(used)} used. The browser grants up to ${size(quota)}.`,
       totalUnknown: 'The browser does not say how much room there is.',
-      models: 'Models',
-      conversations: 'Conversations',
       page: 'The page itself, for offline use',
       pageFiles: (/** @type {number} */ n) => plural(n, 'file', 'files'),
       row: 'What',
@@ -505,7 +492,6 @@ export const t = {
       eraseWord: 'erase',
       exportFirst: 'Export first',
       eraseYes: 'Erase everything',
-      erased: 'Everything was erased.',
     },
   },
 }

@@ -106,7 +106,7 @@ function loadingPart() {
       bar.setAttribute('aria-label', download ? t.model.downloading(name) : t.model.loading(name))
       if (total > 0) bar.value = loaded / total
       else bar.removeAttribute('value')
-      note.textContent = t.load.already
+      note.textContent = document.hidden ? t.load.slower : t.load.already
       pauseButton.hidden = !download
     },
   }

@@ -21,7 +21,7 @@ export function mount(place, context) {
 
   const list = conversationList({ close: () => context.list(false) })
   const messages = log()
-  const heading = h('h1', { class: 'hidden-text', tabindex: -1 })
+  const heading = h('h1', { class: 'hidden-text foreign', tabindex: -1 })
   const empty = h('div', { class: 'scroll empty' })
   const slim = modelCard({ slim: true })
   const full = modelCard({ slim: false })
