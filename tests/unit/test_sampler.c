@@ -405,7 +405,7 @@ static void assert_draws_follow_the_softmax(nk_sampler_options options, const fl
   fixture f = make(&options, VOCAB);
   for (int i = 0; i < DRAWS; i++) counts[draw(&f, logits, NULL, 0, 0)]++;
   for (uint32_t i = 0; i < VOCAB; i++) {
-    double expected = p[i] / sum * DRAWS;
+    double expected = p[i] / sum * (double)DRAWS;
     if (expected > 0) statistic += (counts[i] - expected) * (counts[i] - expected) / fmax(expected, 1);
     else assert_int_equal(counts[i], 0);
   }
