@@ -48,7 +48,7 @@ typedef struct bundle {
 } bundle;
 
 static inline bundle bundle_open(const char *stem) {
-  char path[512];
+  char path[768];
   size_t length;
   bundle b;
   (void)snprintf(path, sizeof path, "%s.json", stem);
@@ -68,6 +68,7 @@ static inline void bundle_close(bundle *b) {
 
 /* The tensor's first byte, or NULL when there is none of that name. *n: elements. */
 static inline const void *bundle_find(const bundle *b, const char *name, size_t element_bytes, size_t *n) {
+  *n = 0;
   const cJSON *tensors = cJSON_GetObjectItemCaseSensitive(b->json, "tensors");
   const cJSON *one = cJSON_GetObjectItemCaseSensitive(tensors, name);
   if (one == NULL) return NULL;

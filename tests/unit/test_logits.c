@@ -70,7 +70,7 @@ static void check_exact(const reference *r, const bundle *b, const char *isa, ui
   static const int lengths[] = {1, 7, 33, 80};
   for (size_t i = 0; i < 4; i++) {
     char name[64];
-    size_t n, expected_n;
+    size_t n = 0, expected_n = 0;
     (void)snprintf(name, sizeof name, "len%d/ids", lengths[i]);
     const int32_t *ids = bundle_find(b, name, sizeof *ids, &n);
     if (ids == NULL) continue;
@@ -97,7 +97,7 @@ static void check_exact(const reference *r, const bundle *b, const char *isa, ui
 static void check_default(const reference *r, const bundle *b, const char *isa, uint32_t threads, float **kept) {
   host h = host_open(r->path, isa, threads, "");
   uint32_t vocab = (uint32_t)host_info_number(&h, "vocabulary");
-  size_t n, expected_n;
+  size_t n = 0, expected_n = 0;
   const int32_t *ids = bundle_find(b, "len80/ids", sizeof *ids, &n);
   if (ids == NULL) ids = bundle_get(b, "len33/ids", sizeof *ids, &n);
   char name[64];
