@@ -119,7 +119,7 @@ static nk_status check(const nk_json_option *option, const cJSON *value, nk_erro
       right = cJSON_IsNumber(value);
       double number = value->valuedouble;
       bool whole = option->kind == NK_JSON_F64 || (number >= min && number <= max && !(floor(number) < number));
-      if (right && (!(number >= min && number <= max) || !whole)) { /* NaN and infinities fail the comparisons */
+      if (right && (!(number >= min && number <= max) || !whole)) {
         return nk_fail(error, NK_STATUS_DATA, "the option \"%s\" is %.10g; allowed is %s", option->key, number,
                        allowed(option, min, max, text));
       }
@@ -164,8 +164,7 @@ static nk_status unknown_key(const nk_json_option *table, size_t n, const char *
 
 /* ---- All of them ---------------------------------------------------------------------------------------------------------- */
 
-/* Duplicates matter at every level: the values of VALUE options are objects too. A sort is not worth it up to some hundred keys;
-   beyond, names are compared through a table of pointers sorted by heap. */
+/* A heap sort of the keys: a hundred thousand of them fit the limit of bytes, so comparing each with each would hang. */
 static void sift(const char **names, size_t root, size_t n) {
   const char *moving = names[root];
   for (size_t child; (child = 2 * root + 1) < n; root = child) {
@@ -201,11 +200,16 @@ static nk_status check_duplicates(const cJSON *object, nk_error *error) {
   return status;
 }
 
-/* The tree is at most NK_JSON_MAX_DEPTH deep: see scan. */
-static nk_status check_all_duplicates(const cJSON *value, nk_error *error) {
+/* What holds at every level: no key twice, no number that float64 can't hold. The tree is at most NK_JSON_MAX_DEPTH deep: see scan. */
+static nk_status check_tree(const cJSON *value, nk_error *error) {
+  if (cJSON_IsNumber(value) && !isfinite(value->valuedouble)) {
+    const char *key = value->string == NULL ? "" : value->string;
+    return nk_fail(error, NK_STATUS_DATA, "the option \"%s\" holds a number beyond 1.8e308; allowed is a finite number",
+                   nk_label_of(key, strlen(key)).text);
+  }
   nk_status status = cJSON_IsObject(value) ? check_duplicates(value, error) : NK_STATUS_OK;
   for (const cJSON *child = value->child; child != NULL && status == NK_STATUS_OK; child = child->next) {
-    status = check_all_duplicates(child, error);
+    status = check_tree(child, error);
   }
   return status;
 }
@@ -215,7 +219,7 @@ static nk_status read_tree(const cJSON *tree, const nk_json_option *table, size_
     return nk_fail(error, NK_STATUS_DATA, "the options are %s; allowed is an object like {\"key\": value}",
                    cJSON_IsNull(tree) ? "null" : kind_of(tree));
   }
-  nk_status status = check_all_duplicates(tree, error);
+  nk_status status = check_tree(tree, error);
   if (status != NK_STATUS_OK) return status;
   for (const cJSON *value = tree->child; value != NULL; value = value->next) {
     const nk_json_option *option = find(table, n, value->string);
