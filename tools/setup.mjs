@@ -101,6 +101,44 @@ async function stamped(name, key, outputs, work) {
   renameSync(`${stamp}.${process.pid}`, stamp)
 }
 
+/**
+ * Two set-ups in one clone would build into the same folders: the second waits. A lock whose process is gone is taken over.
+ * @param {() => Promise<void>} work
+ */
+async function alone(work) {
+  const lock = join(root, 'build', 'setup.lock')
+  mkdirSync(join(root, 'build'), { recursive: true })
+  for (let waiting = false; ; waiting = true) {
+    try {
+      writeFileSync(lock, String(process.pid), { flag: 'wx' })
+      break
+    } catch (error) {
+      if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EEXIST') throw error
+    }
+    const owner = existsSync(lock) ? Number(readFileSync(lock, 'utf8')) : 0
+    if (owner > 0 && !alive(owner)) rmSync(lock, { force: true })
+    else {
+      if (!waiting) say(`Waiting for another set-up of this clone (process ${owner || 'just started'}) …`)
+      await new Promise((done) => setTimeout(done, 500))
+    }
+  }
+  try {
+    await work()
+  } finally {
+    rmSync(lock, { force: true })
+  }
+}
+
+/** @param {number} pid */
+function alive(pid) {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return /** @type {NodeJS.ErrnoException} */ (error).code === 'EPERM'
+  }
+}
+
 // ---- Steps --------------------------------------------------------------------------------------------------------------
 
 function checkTools() {
@@ -142,15 +180,16 @@ const generator = () => ({ CMAKE_GENERATOR: process.env.CMAKE_GENERATOR ?? (whic
  */
 async function build(preset, env = {}) {
   const settings = { env: { ...generator(), ...env } }
+  const configured = { ...settings, capture: true } /* errors come on stderr; the rest interests nobody */
   const folder = join(root, 'build', preset)
   const configure = ['cmake', '--preset', preset, '--log-level=WARNING']
   try {
-    await run(configure, settings)
+    await run(configure, configured)
   } catch (error) {
     if (!existsSync(join(folder, 'CMakeCache.txt'))) throw error
     say(`Configuring ${preset} again from nothing …`)
     rmSync(folder, { recursive: true, force: true })
-    await run(configure, settings)
+    await run(configure, configured)
   }
   await run(['cmake', '--build', folder, '-j', jobs], settings)
 }
@@ -275,7 +314,7 @@ async function deepTools() {
   }
   const can32 = () => compiles('#include <stdio.h>\nint main(void) { return 0; }\n', '-m32', '-fsanitize=address')
   if (!can32()) await install('gcc-multilib')
-  if (!can32()) say('cc -m32 does not work (gcc-multilib is missing): 32-bit sizes are tested in the WebAssembly build only.')
+  if (!can32()) say('cc -m32 does not work (no gcc-multilib): 32-bit sizes are tested in the WebAssembly build only.')
 }
 
 async function main() {
@@ -283,6 +322,10 @@ async function main() {
   const odd = [...options].filter((option) => !known.includes(option))
   if (odd.length > 0) throw new SetupError(`${odd.join(' ')}: not an option of the set-up; it has ${known.join(', ')}.`)
   checkTools()
+  await alone(bring)
+}
+
+async function bring() {
   await packages()
   await wasm()
   await page()
