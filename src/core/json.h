@@ -36,7 +36,7 @@ typedef struct nk_json_option {
 /*
  * Reads the object `text` by `table` [n]. NULL or "" is {}. A key that is missing or null leaves its target as it is.
  * DATA, naming the key and what is allowed: unknown key, wrong type, out of range, no integer, duplicate key, too deep, too long,
- * an escaped NUL, no JSON. Then no target was written and *root is NULL.
+ * an escaped NUL, no JSON (cJSON does not tell that from memory running out). Then no target was written and *root is NULL.
  * *root owns the tree that VALUE targets point into; the caller cJSON_Delete()s it (NULL is fine). `root` may be NULL when the
  * table has no VALUE.
  */
