@@ -551,7 +551,14 @@ function progress(options, event) {
  * @param {any[]} tokens @param {any[] | undefined} detailed
  */
 function withTop(tokens, detailed) {
-  return tokens.map((token, i) => ({ ...token, top_logprobs: detailed?.[i]?.top ?? [] }))
+  return tokens.map((token, i) => ({
+    ...token,
+    top_logprobs: (detailed?.[i]?.top ?? []).map((/** @type {any} */ top) => {
+      const { top_logprobs: none, ...shown } = tokenLogprob(top)
+      void none
+      return shown
+    }),
+  }))
 }
 
 /** @param {any} event a token's @returns {any} in OpenAI's form */

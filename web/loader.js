@@ -198,8 +198,10 @@ export function memoryImport(bytes) {
       continue
     }
     for (let left = leb(); left > 0 && at < end; left--) {
-      at += leb()
-      at += leb()
+      for (let name = 0; name < 2; name++) {
+        const bytesOfName = leb() /* first: leb moves `at` */
+        at += bytesOfName
+      }
       const kind = bytes[at++]
       if (kind === 0) leb()
       else if (kind === 1) {

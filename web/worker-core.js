@@ -513,7 +513,7 @@ class WorkerCore {
           const result = step.value
           const usage = result.usage ?? {}
           return {
-            ...result,
+            ...result, ...(result.logprobs === undefined ? {} : { logprobs: this.#withPieces(result.logprobs) }),
             timings: {
               prompt_n: (usage.prompt_tokens ?? ids.length) - (usage.cached_tokens ?? 0), prompt_ms: (first || ended) - begun,
               predicted_n: usage.completion_tokens ?? 0, predicted_ms: first === 0 ? 0 : ended - first,
@@ -532,6 +532,17 @@ class WorkerCore {
     } finally {
       steps.return(undefined)
     }
+  }
+
+  /**
+   * The alternatives of each token with the bytes of their texts.
+   * @param {{top: {token: number, logprob: number}[]}[]} logprobs
+   */
+  #withPieces(logprobs) {
+    const engine = this.#ready()
+    return logprobs.map((one) => ({
+      ...one, top: one.top.map((top) => ({ ...top, piece: engine.detokenize([top.token], { special: true }) })),
+    }))
   }
 
   /** @param {{input: Input, choices: string[]}} args @param {Call} call */

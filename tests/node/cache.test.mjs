@@ -228,8 +228,8 @@ test('list, usage and remove', async (t) => {
 })
 
 test('the default folder follows the system and NOOK_CACHE', () => {
-  assert.equal(defaultFolder({ NOOK_CACHE: '/x' }, 'linux'), '/x')
-  assert.equal(defaultFolder({ XDG_CACHE_HOME: '/y' }, 'linux'), join('/y', 'nooklm'))
+  assert.equal(defaultFolder({ NOOK_CACHE: '/x' }, 'linux'), join('/x', 'files'))
+  assert.equal(defaultFolder({ XDG_CACHE_HOME: '/y' }, 'linux'), join('/y', 'nook', 'files'))
   assert.match(defaultFolder({}, 'darwin'), /Library/)
-  assert.match(defaultFolder({ LOCALAPPDATA: '/z' }, 'win32'), /nooklm/)
+  assert.match(defaultFolder({ LOCALAPPDATA: '/z' }, 'win32'), /nook/)
 })

@@ -1,7 +1,7 @@
 /*
  * fs.js: a folder on disk as a storage of the cache, in Node.
  *
- * Format   Names as in store.js. Default folder: $NOOK_CACHE, else the user's cache folder of this system + "nooklm".
+ * Format   Names as in store.js. Default folder: the folder "files" in $NOOK_CACHE, else in "nook" of the user's cache folder.
  *          A lock is a file KEY.lock that holds the process id; one that a dead process left is taken over.
  */
 import * as fs from 'node:fs'
@@ -12,10 +12,10 @@ import { FsSource } from '../sources/fs.js'
 
 /** The folder used when none is named. @param {NodeJS.ProcessEnv} [env] @param {string} [platform] @returns {string} */
 export function defaultFolder(env = process.env, platform = process.platform) {
-  if (env['NOOK_CACHE']) return env['NOOK_CACHE']
-  if (platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'nooklm')
-  if (platform === 'win32') return join(env['LOCALAPPDATA'] ?? join(homedir(), 'AppData', 'Local'), 'nooklm', 'Cache')
-  return join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nooklm')
+  if (env['NOOK_CACHE']) return join(env['NOOK_CACHE'], 'files')
+  if (platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'nook', 'files')
+  if (platform === 'win32') return join(env['LOCALAPPDATA'] ?? join(homedir(), 'AppData', 'Local'), 'nook', 'files')
+  return join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nook', 'files')
 }
 
 /** @param {unknown} error @param {string} path @returns {NookError} */

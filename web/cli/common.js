@@ -118,7 +118,7 @@ export function samplingOptions(values, kind) {
   let bias
   if (values['logit-bias'] !== undefined) bias = jsonFlag(values, 'logit-bias')
   const options = {
-    max_tokens: number(values, 'max-tokens', { whole: true, least: 0 }), temperature: number(values, 'temperature', { least: 0 }),
+    max_tokens: number(values, 'max-tokens', { whole: true, least: 1 }), temperature: number(values, 'temperature', { least: 0 }),
     top_k: number(values, 'top-k', { whole: true, least: 0 }), top_p: number(values, 'top-p', share), min_p: number(values, 'min-p', share),
     typical_p: number(values, 'typical-p', share), repetition_penalty: number(values, 'repetition-penalty'),
     frequency_penalty: number(values, 'frequency-penalty'), presence_penalty: number(values, 'presence-penalty'),
