@@ -26,7 +26,7 @@ const LOAD_KEYS = /** @type {const} */ ([
 /* What goes to nook_generate_begin as it is. */
 const SAMPLING_KEYS = /** @type {const} */ ([
   'max_tokens', 'temperature', 'top_k', 'top_p', 'min_p', 'typical_p', 'repetition_penalty', 'frequency_penalty', 'presence_penalty',
-  'penalty_window', 'logit_bias', 'seed', 'ignore_end', 'context_full', 'keep', 'reuse',
+  'penalty_window', 'logit_bias', 'seed', 'ignore_end', 'context_full', 'keep', 'reuse', 'chunk',
 ])
 const COMMON_KEYS = /** @type {const} */ ([...SAMPLING_KEYS, 'stop', 'stream', 'stream_options', 'logprobs', 'choices', 'n', 'model', 'user', 'signal', 'abortSignal', 'onProgress'])
 const CHAT_KEYS = /** @type {const} */ ([
@@ -430,7 +430,7 @@ export class Model {
   #shape(kind) {
     const id = `${kind === 'chat' ? 'chatcmpl' : 'cmpl'}-${randomId(12)}`
     const created = Math.floor(Date.now() / 1000)
-    const model = this.info.name
+    const model = this.info.file
     const head = (/** @type {boolean} */ chunk) => ({ id, object: kind === 'chat' ? `chat.completion${chunk ? '.chunk' : ''}` : 'text_completion', created, model })
     return {
       head,

@@ -139,6 +139,8 @@ export interface SamplingOptions {
   keep?: number
   /** Default true: what the cache holds of the prompt's beginning is not read again. */
   reuse?: boolean
+  /** Tokens of the prompt that are read together, at most. The result is the same to the bit. */
+  chunk?: number
   /** Only 1. */
   n?: 1
   /** Accepted and not used, for callers of OpenAI's API. */

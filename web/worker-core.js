@@ -26,8 +26,8 @@
  * Order     load, estimate, generate, choices, evaluate and clear run one at a time, in the order they came. tokenize, detokenize
  *           and render are answered between the steps of a running call, but never before a load that came earlier. abort and the
  *           cache methods are handled at once. A second load while a model is loaded or loading is `busy`.
- * Turns     After every step of C (some 50 ms) the loop lets messages in, through a MessageChannel, never a timer: an abort acts
- *           within one step of a load, of the reading of a prompt and of the writing of an answer.
+ * Turns     After every step of C (some 50 ms) the loop lets messages in (see Turns; never a timer, which browsers slow down): an
+ *           abort acts within one step of a load, of the reading of a prompt and of the writing of an answer.
  */
 import { NookError, aborted } from './errors.js'
 import { Engine, createHasher } from './engine.js'
@@ -49,32 +49,30 @@ import { baseName } from './sources/source.js'
 /** A kept file is hashed again when idle if that was not done for this long. */
 const VERIFY_AFTER_MS = 24 * 3600 * 1000
 
-/** Lets waiting messages in. One per worker; close() ends its hold on the event loop of Node. */
+/**
+ * Lets waiting messages in. Browsers: a message to oneself, one task per turn. Node: setImmediate, which lets the loop poll once; a
+ * MessagePort there would hand out up to 1,000 messages to itself before it looks at any other port.
+ */
 export class Turns {
-  #channel = new MessageChannel()
+  /** @type {MessageChannel | null} */ #channel = null
   /** @type {(() => void)[]} */ #waiting = []
-
-  constructor() {
-    this.#channel.port1.onmessage = () => this.#waiting.shift()?.()
-    const port = /** @type {any} */ (this.#channel.port1)
-    if (typeof port.unref === 'function') port.unref()
-  }
 
   /** @returns {Promise<void>} */
   next() {
+    if (typeof setImmediate === 'function') return new Promise((resolve) => { setImmediate(resolve) })
+    if (this.#channel === null) {
+      this.#channel = new MessageChannel()
+      this.#channel.port1.onmessage = () => this.#waiting.shift()?.()
+    }
+    const { port2 } = this.#channel
     return new Promise((resolve) => {
-      const port = /** @type {any} */ (this.#channel.port1)
-      if (typeof port.ref === 'function' && this.#waiting.length === 0) port.ref()
-      this.#waiting.push(() => {
-        if (typeof port.unref === 'function' && this.#waiting.length === 0) port.unref()
-        resolve()
-      })
-      this.#channel.port2.postMessage(0)
+      this.#waiting.push(resolve)
+      port2.postMessage(0)
     })
   }
 
   close() {
-    this.#channel.port1.close()
+    this.#channel?.port1.close()
   }
 }
 
