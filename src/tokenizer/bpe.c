@@ -1,19 +1,20 @@
 /*
  * bpe.c: byte-level byte-pair encoding (tokenizer.ggml.model = "gpt2").
  *
- * Algorithm  Text is cut into words (pretokenize.c). The bytes of a word are the first symbols; of all neighbours that have a
- *            merge, the one that stands first in the file is merged, the leftmost first, until none is left.
- *            Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units"; Radford et al. 2019 (bytes).
+ * Algorithm  Text is cut into words (pretokenize.c). The bytes of a word are the first symbols; of all neighbours that have
+ *            a merge, the one that stands first in the file is merged, the leftmost first, until none is left.
+ *            Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units"; Radford et al. 2019
+ *            (bytes).
  * Time       n log n for a word of n bytes: a linked list of symbols and a heap of (rank, position).
- * Alphabet   Vocabularies write a byte as one printable character: bytes 33..126, 161..172 and 174..255 as the code point of
- *            that number, the other 68 in their order as U+0100 and following.
+ * Alphabet   Vocabularies write a byte as one printable character: bytes 33..126, 161..172 and 174..255 as the code point
+ *            of that number, the other 68 in their order as U+0100 and following.
  */
 #include "tokenizer/internal.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* ---- The alphabet of bytes ---------------------------------------------------------------------------------------- */
+/* ---- The alphabet of bytes ------------------------------------------------------------------------------------- */
 
 static bool stands_for_itself(uint32_t byte) {
   return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
@@ -51,7 +52,7 @@ static size_t piece(const nk_tokenizer *tokenizer, uint32_t id, char *out, size_
   return length;
 }
 
-/* ---- Merges --------------------------------------------------------------------------------------------------------- */
+/* ---- Merges ---------------------------------------------------------------------------------------------------- */
 
 static uint32_t merge_hash(uint32_t left, uint32_t right) {
   uint64_t hash = ((uint64_t)left << 32 | right) * 0x9E3779B97F4A7C15u; /* 2^64 / golden ratio; Knuth, TAOCP 3, 6.4 */
@@ -78,7 +79,7 @@ static uint32_t merge_rank(const nk_bpe *bpe, uint32_t left, uint32_t right) {
   return slot == NK_NONE || bpe->slots[slot] == 0 ? NK_NONE : bpe->slots[slot] - 1;
 }
 
-/* ---- Building ------------------------------------------------------------------------------------------------------- */
+/* ---- Building -------------------------------------------------------------------------------------------------- */
 
 static nk_status lay_out(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena *arena, nk_error *error) {
   nk_bpe *bpe = &tokenizer->bpe;
@@ -147,7 +148,7 @@ static nk_status fill(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_error *er
   return NK_STATUS_OK;
 }
 
-/* ---- One word --------------------------------------------------------------------------------------------------------- */
+/* ---- One word -------------------------------------------------------------------------------------------------- */
 
 typedef struct symbol {
   uint32_t id;             /* NK_NONE: a byte without a token */
@@ -231,7 +232,8 @@ static uint32_t whole_word(const nk_vocab *vocab, const uint32_t *codes, size_t 
   return nk_vocab_find(vocab, text, length, NULL, 0);
 }
 
-static bool encode_word(const nk_tokenizer *tokenizer, const uint32_t *codes, size_t n, nk_sink *sink, nk_scratch *scratch) {
+static bool encode_word(const nk_tokenizer *tokenizer, const uint32_t *codes, size_t n, nk_sink *sink,
+                        nk_scratch *scratch) {
   const nk_bpe *bpe = &tokenizer->bpe;
   size_t n_bytes = 0;
   uint8_t bytes[4];
@@ -263,11 +265,11 @@ static bool encode_word(const nk_tokenizer *tokenizer, const uint32_t *codes, si
   return true;
 }
 
-/* ---- A fragment ------------------------------------------------------------------------------------------------------- */
+/* ---- A fragment ------------------------------------------------------------------------------------------------ */
 
 /* Cuts codes [begin, end) by the stages from `stage` on and encodes the words. Recursion is as deep as there are stages. */
-static bool cut(const nk_tokenizer *tokenizer, const uint32_t *codes, size_t begin, size_t end, unsigned stage, nk_sink *sink,
-                nk_scratch *scratch) {
+static bool cut(const nk_tokenizer *tokenizer, const uint32_t *codes, size_t begin, size_t end, unsigned stage,
+                nk_sink *sink, nk_scratch *scratch) {
   const nk_pretokenizer *pre = tokenizer->bpe.pre;
   if (stage == NK_PRETOKENIZER_MAX_STAGES || pre->stage[stage] == NULL) {
     return encode_word(tokenizer, codes + begin, end - begin, sink, scratch);
@@ -305,5 +307,10 @@ static nk_status encode(const nk_tokenizer *tokenizer, const uint8_t *bytes, siz
 }
 
 const nk_tokenizer_kind nk_tokenizer_bpe = {
-    .model = "gpt2", .name = "bpe", .lay_out = lay_out, .fill = fill, .encode = encode, .piece = piece,
+    .model = "gpt2",
+    .name = "bpe",
+    .lay_out = lay_out,
+    .fill = fill,
+    .encode = encode,
+    .piece = piece,
 };

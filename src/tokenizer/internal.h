@@ -2,8 +2,8 @@
  * internal.h: what the files of src/tokenizer share. Nothing outside of this folder includes it.
  *
  * A tokenizer is a vocabulary, the special tokens found in text, and one model kind: a row of the table in tokenizer.c with
- * one file (bpe.c, ...). All of it lies in one arena that nk_tokenizer_create sizes by running the kind's `lay_out` first on a
- * measuring arena; `fill` then writes the tables. Encoding changes none of it.
+ * one file (bpe.c, ...). All of it lies in one arena that nk_tokenizer_create sizes by running the kind's `lay_out` first
+ * on a measuring arena; `fill` then writes the tables. Encoding changes none of it.
  */
 #ifndef NOOK_TOKENIZER_INTERNAL_H
 #define NOOK_TOKENIZER_INTERNAL_H
@@ -18,12 +18,19 @@
 #define NK_NONE UINT32_MAX
 
 /* tokenizer.ggml.token_type; the same numbers. The other two are bits of our own beside them. */
-enum { NK_TOKEN_NORMAL = 1, NK_TOKEN_UNKNOWN = 2, NK_TOKEN_CONTROL = 3, NK_TOKEN_USER = 4, NK_TOKEN_UNUSED = 5, NK_TOKEN_BYTE = 6 };
+enum {
+  NK_TOKEN_NORMAL = 1,
+  NK_TOKEN_UNKNOWN = 2,
+  NK_TOKEN_CONTROL = 3,
+  NK_TOKEN_USER = 4,
+  NK_TOKEN_UNUSED = 5,
+  NK_TOKEN_BYTE = 6
+};
 #define NK_TOKEN_TYPE 0x07u
 #define NK_TOKEN_END 0x80u   /* ends a generation */
 #define NK_TOKEN_STRIP 0x40u /* a special token that takes the white space after it along */
 
-/* ---- Vocabulary (vocab.c) ---------------------------------------------------------------------------------------- */
+/* ---- Vocabulary (vocab.c) -------------------------------------------------------------------------------------- */
 
 typedef struct nk_vocab {
   const uint8_t *texts; /* the array's value in the header buffer */
@@ -48,7 +55,7 @@ uint32_t nk_vocab_find(const nk_vocab *vocab, const void *a, size_t n_a, const v
 /* The first token of any type with this text, or NK_NONE. Linear: for creation only. */
 uint32_t nk_vocab_scan(const nk_vocab *vocab, const char *text);
 
-/* ---- Special tokens in text (special.c) ------------------------------------------------------------------------------ */
+/* ---- Special tokens in text (special.c) ------------------------------------------------------------------------ */
 
 typedef struct nk_specials {
   uint32_t *ids;       /* [n] CONTROL, UNKNOWN and USER tokens, sorted by their bytes */
@@ -60,12 +67,12 @@ typedef struct nk_specials {
 /* True for tokens that nk_specials_fill takes in. */
 bool nk_is_special(unsigned type, uint32_t length);
 void nk_specials_fill(nk_specials *specials, const nk_vocab *vocab);
-/* The longest special token at text[at], ending at or before `end`; control tokens only up to `trusted_end` and USER ones only
-   with `user`. *length is its bytes; NK_NONE: there is none. */
+/* The longest special token at text[at], ending at or before `end`; control tokens only up to `trusted_end` and USER ones
+   only with `user`. *length is its bytes; NK_NONE: there is none. */
 uint32_t nk_specials_match(const nk_specials *specials, const nk_vocab *vocab, const uint8_t *text, size_t at, size_t end,
                            size_t trusted_end, bool user, size_t *length);
 
-/* ---- Encoding ------------------------------------------------------------------------------------------------------- */
+/* ---- Encoding -------------------------------------------------------------------------------------------------- */
 
 typedef struct nk_sink {
   int32_t *ids; /* [capacity] */
@@ -90,7 +97,7 @@ typedef struct nk_scratch {
   nk_buffer codes, more, work, word;
 } nk_scratch;
 
-/* ---- Model kinds ------------------------------------------------------------------------------------------------------ */
+/* ---- Model kinds ----------------------------------------------------------------------------------------------- */
 
 typedef struct nk_bpe {
   const nk_pretokenizer *pre;
@@ -118,8 +125,8 @@ typedef struct nk_tokenizer_kind {
   nk_status (*lay_out)(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena *arena, nk_error *error);
   nk_status (*fill)(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_error *error);
   /* Text without special tokens; before it stands nothing or one of those. */
-  nk_status (*encode)(const nk_tokenizer *tokenizer, const uint8_t *bytes, size_t length, nk_sink *sink, nk_scratch *scratch,
-                      nk_error *error);
+  nk_status (*encode)(const nk_tokenizer *tokenizer, const uint8_t *bytes, size_t length, nk_sink *sink,
+                      nk_scratch *scratch, nk_error *error);
   /* Bytes of a token that is neither control, unknown nor user-defined. */
   size_t (*piece)(const nk_tokenizer *tokenizer, uint32_t id, char *out, size_t capacity);
 } nk_tokenizer_kind;

@@ -60,7 +60,8 @@ static size_t scan_digits(const uint32_t *codes, size_t begin, size_t end) {
   return run_of(codes, begin, end, LETTER | WHITE | OTHER);
 }
 
-/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,DIGITS}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,DIGITS}
+   | ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
 static size_t scan_cl100k(const uint32_t *codes, size_t begin, size_t end, size_t digits) {
   size_t stop = contraction(codes, begin, end, true);
   if (stop > begin) return stop;
@@ -88,13 +89,17 @@ static size_t scan_cl100k(const uint32_t *codes, size_t begin, size_t end, size_
 static size_t scan_llama3(const uint32_t *codes, size_t begin, size_t end) { return scan_cl100k(codes, begin, end, 3); }
 static size_t scan_qwen2(const uint32_t *codes, size_t begin, size_t end) { return scan_cl100k(codes, begin, end, 1); }
 
-/* ---- The table -------------------------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------------------------- */
 
 static const nk_pretokenizer rows[] = {
     {.name = "gpt-2", .pre = {"gpt-2", "phi-2"}, .stage = {scan_gpt2}},
     {.name = "smollm", .pre = {"smollm"}, .stage = {scan_digits, scan_gpt2}},
     {.name = "gpt-neox", .pre = {"gpt-neox"}, .stage = {scan_gpt2}, .nfc = true},
-    {.name = "llama-bpe", .pre = {"llama-bpe", "llama3", "llama-v3"}, .stage = {scan_llama3}, .whole_words = true, .add_bos = true},
+    {.name = "llama-bpe",
+     .pre = {"llama-bpe", "llama3", "llama-v3"},
+     .stage = {scan_llama3},
+     .whole_words = true,
+     .add_bos = true},
     {.name = "qwen2", .pre = {"qwen2"}, .stage = {scan_qwen2}, .nfc = true},
 };
 
@@ -107,9 +112,7 @@ static bool text_is(nk_text text, const char *word) {
   return text.bytes != NULL && strlen(word) == text.length && memcmp(text.bytes, word, text.length) == 0;
 }
 
-const nk_pretokenizer *nk_pretokenizer_at(size_t index) {
-  return index < sizeof rows / sizeof *rows ? &rows[index] : NULL;
-}
+const nk_pretokenizer *nk_pretokenizer_at(size_t index) { return index < sizeof rows / sizeof *rows ? &rows[index] : NULL; }
 
 const nk_pretokenizer *nk_pretokenizer_find(nk_text pre, nk_text architecture) {
   if (pre.bytes == NULL) {

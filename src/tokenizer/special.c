@@ -1,8 +1,9 @@
 /*
  * special.c: finds the tokens that are not made by the model's own rules: control tokens, and user-defined ones.
  *
- * The special tokens lie sorted by their bytes. A match narrows the range of those that agree with the text, a byte at a time,
- * by binary search: at most NK_TOKENIZER_MAX_SPECIAL steps at each place, and none where no token begins with that byte.
+ * The special tokens lie sorted by their bytes. A match narrows the range of those that agree with the text, a byte at a
+ * time, by binary search: at most NK_TOKENIZER_MAX_SPECIAL steps at each place, and none where no token begins with that
+ * byte.
  */
 #include "tokenizer/internal.h"
 
@@ -61,7 +62,8 @@ void nk_specials_fill(nk_specials *specials, const nk_vocab *vocab) {
   uint32_t at = 0;
   for (unsigned byte = 0; byte < 256; byte++) {
     specials->first[byte] = at;
-    while (at < kept && (uint8_t)nk_vocab_text(vocab, ids[at]).bytes[0] == byte) specials->n_user += is_user(vocab, ids[at++]);
+    while (at < kept && (uint8_t)nk_vocab_text(vocab, ids[at]).bytes[0] == byte)
+      specials->n_user += is_user(vocab, ids[at++]);
   }
   specials->first[256] = kept;
 }

@@ -1,5 +1,6 @@
 /*
- * spm.c: SentencePiece's byte-pair encoding with byte fallback (tokenizer.ggml.model = "llama": Llama 1 and 2, Gemma, Phi-3).
+ * spm.c: SentencePiece's byte-pair encoding with byte fallback (tokenizer.ggml.model = "llama": Llama 1 and 2, Gemma,
+ * Phi-3).
  *
  * Algorithm  Spaces become U+2581, which also goes before the text unless the file says otherwise. The characters are the
  *            first symbols; of all neighbours whose joined text is a token, the one with the highest score is merged, the
@@ -133,7 +134,8 @@ static bool better(candidate a, candidate b) { return a.score != b.score ? a.sco
 
 static void push(candidates *heap, candidate entry) {
   size_t at = heap->n++;
-  for (; at > 0 && better(entry, heap->entries[(at - 1) / 2]); at = (at - 1) / 2) heap->entries[at] = heap->entries[(at - 1) / 2];
+  for (; at > 0 && better(entry, heap->entries[(at - 1) / 2]); at = (at - 1) / 2)
+    heap->entries[at] = heap->entries[(at - 1) / 2];
   heap->entries[at] = entry;
 }
 
@@ -158,7 +160,8 @@ static float score_of(const nk_spm *spm, uint32_t id) {
 }
 
 /* Proposes the merge of the symbol at `left` with the next one. */
-static void propose(const nk_tokenizer *tokenizer, const uint8_t *text, const symbol *symbols, uint32_t left, candidates *heap) {
+static void propose(const nk_tokenizer *tokenizer, const uint8_t *text, const symbol *symbols, uint32_t left,
+                    candidates *heap) {
   uint32_t right = symbols[left].next;
   if (right == NK_NONE) return;
   uint32_t length = symbols[left].length + symbols[right].length;
@@ -182,8 +185,8 @@ static void put_symbol(const nk_tokenizer *tokenizer, const uint8_t *text, size_
   for (size_t i = 0; i < length; i++) nk_sink_put(sink, spm->byte_id[text[i]]);
 }
 
-static nk_status encode(const nk_tokenizer *tokenizer, const uint8_t *bytes, size_t length, nk_sink *sink, nk_scratch *scratch,
-                        nk_error *error) {
+static nk_status encode(const nk_tokenizer *tokenizer, const uint8_t *bytes, size_t length, nk_sink *sink,
+                        nk_scratch *scratch, nk_error *error) {
   /* The text as the model sees it: at most 3 bytes for one (U+2581 for a space, U+FFFD for an offending byte). */
   uint8_t *text = nk_buffer_need(&scratch->codes, length + 1, 3);
   symbol *symbols = nk_buffer_need(&scratch->work, length + 1, sizeof *symbols);
@@ -209,7 +212,8 @@ static nk_status encode(const nk_tokenizer *tokenizer, const uint8_t *bytes, siz
   while (heap.n > 0) {
     candidate best = pop(&heap);
     uint32_t left = best.left, right = symbols[left].next;
-    if (symbols[left].length == 0 || right == NK_NONE || symbols[left].length + symbols[right].length != best.length) continue;
+    if (symbols[left].length == 0 || right == NK_NONE || symbols[left].length + symbols[right].length != best.length)
+      continue;
     symbols[left].length = best.length;
     symbols[left].next = symbols[right].next;
     symbols[right].length = 0;
@@ -224,5 +228,10 @@ static nk_status encode(const nk_tokenizer *tokenizer, const uint8_t *bytes, siz
 }
 
 const nk_tokenizer_kind nk_tokenizer_spm = {
-    .model = "llama", .name = "spm", .lay_out = lay_out, .fill = fill, .encode = encode, .piece = piece,
+    .model = "llama",
+    .name = "spm",
+    .lay_out = lay_out,
+    .fill = fill,
+    .encode = encode,
+    .piece = piece,
 };

@@ -7,14 +7,14 @@
 /* One row for each value of tokenizer.ggml.model. */
 static const nk_tokenizer_kind *const kinds[] = {&nk_tokenizer_bpe, &nk_tokenizer_spm, &nk_tokenizer_wordpiece};
 
-/* ---- Creation --------------------------------------------------------------------------------------------------------- */
+/* ---- Creation -------------------------------------------------------------------------------------------------- */
 
 nk_status nk_tokenizer_get_id(const nk_gguf *gguf, const char *key, uint32_t n_vocab, uint32_t *id, nk_error *error) {
   *id = NK_NONE;
   const nk_gguf_pair *pair = nk_gguf_find(gguf, key);
   if (pair == NULL) return NK_STATUS_OK;
-  if (pair->type == NK_GGUF_ARRAY || pair->type == NK_GGUF_STRING || pair->type == NK_GGUF_F32 || pair->type == NK_GGUF_F64 ||
-      pair->type == NK_GGUF_BOOL) {
+  if (pair->type == NK_GGUF_ARRAY || pair->type == NK_GGUF_STRING || pair->type == NK_GGUF_F32 ||
+      pair->type == NK_GGUF_F64 || pair->type == NK_GGUF_BOOL) {
     return nk_fail(error, NK_STATUS_FORMAT, "%s is not an integer", key);
   }
   int64_t value = nk_gguf_integer_at(pair, 0);
@@ -37,7 +37,8 @@ static nk_status lay_out(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena 
     }
   }
   if (tokenizer->kind == NULL) {
-    return nk_fail(error, NK_STATUS_UNSUPPORTED, "the tokenizer model '%.*s' (tokenizer.ggml.model) is not one that Nook knows",
+    return nk_fail(error, NK_STATUS_UNSUPPORTED,
+                   "the tokenizer model '%.*s' (tokenizer.ggml.model) is not one that Nook knows",
                    (int)(model.length < 64 ? model.length : 64), model.bytes);
   }
   status = nk_vocab_lay_out(&tokenizer->vocab, gguf, arena, error);
@@ -56,11 +57,12 @@ static nk_status lay_out(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena 
   }
   if (status != NK_STATUS_OK) return status;
   tokenizer->specials.ids = nk_arena_take(arena, tokenizer->specials.room, sizeof *tokenizer->specials.ids);
-  return nk_arena_ok(arena) ? NK_STATUS_OK : nk_fail(error, NK_STATUS_INTERNAL, "the tokenizer's memory plan does not hold");
+  return nk_arena_ok(arena) ? NK_STATUS_OK
+                            : nk_fail(error, NK_STATUS_INTERNAL, "the tokenizer's memory plan does not hold");
 }
 
-/* How many tokens nk_specials_fill may take in, at most: those of special types, and those that vocab.c may make control tokens
-   (known ends of a turn, all of which begin with one of two characters). */
+/* How many tokens nk_specials_fill may take in, at most: those of special types, and those that vocab.c may make control
+   tokens (known ends of a turn, all of which begin with one of two characters). */
 static nk_status count_specials(const nk_gguf *gguf, uint32_t *room, nk_error *error) {
   const nk_gguf_pair *tokens, *types;
   nk_status status = nk_gguf_get_array(gguf, "tokenizer.ggml.tokens", NK_GGUF_STRING, &tokens, error);
@@ -146,7 +148,7 @@ void nk_tokenizer_free(nk_tokenizer *tokenizer) {
   nk_arena_free(&arena);
 }
 
-/* ---- Encoding --------------------------------------------------------------------------------------------------------- */
+/* ---- Encoding -------------------------------------------------------------------------------------------------- */
 
 void *nk_buffer_need(nk_buffer *buffer, size_t count, size_t bytes) {
   if (bytes != 0 && count > SIZE_MAX / bytes) return NULL;
@@ -180,8 +182,8 @@ static size_t trusted_end(joined *text, size_t at) {
   return text->spans[text->span].parse_special && at < text->end ? text->end : at;
 }
 
-/* The special token at `at`. A user-defined one may run across spans, yet not over the beginning of a control token, or text
-   from outside could swallow the end of its own turn. */
+/* The special token at `at`. A user-defined one may run across spans, yet not over the beginning of a control token, or
+   text from outside could swallow the end of its own turn. */
 static uint32_t special_at(const nk_tokenizer *tokenizer, joined *text, size_t at, size_t *length) {
   const nk_specials *specials = &tokenizer->specials;
   const nk_vocab *vocab = &tokenizer->vocab;
@@ -193,7 +195,8 @@ static uint32_t special_at(const nk_tokenizer *tokenizer, joined *text, size_t a
     size_t place = text->end, ignored;
     for (; place < at + *length; place++) {
       size_t until = trusted_end(&ahead, place);
-      if (until > place && nk_specials_match(specials, vocab, text->text, place, text->length, until, false, &ignored) != NK_NONE) {
+      if (until > place &&
+          nk_specials_match(specials, vocab, text->text, place, text->length, until, false, &ignored) != NK_NONE) {
         break;
       }
     }
@@ -202,8 +205,8 @@ static uint32_t special_at(const nk_tokenizer *tokenizer, joined *text, size_t a
   }
 }
 
-static nk_status encode_text(const nk_tokenizer *tokenizer, joined *text, bool add_special, nk_sink *sink, nk_scratch *scratch,
-                             nk_error *error) {
+static nk_status encode_text(const nk_tokenizer *tokenizer, joined *text, bool add_special, nk_sink *sink,
+                             nk_scratch *scratch, nk_error *error) {
   bool wants_bos = add_special && tokenizer->add_bos && tokenizer->bos != NK_NONE;
   bool search = tokenizer->specials.n_user > 0;
   for (size_t i = 0; i < text->n_spans; i++) search = search || text->spans[i].parse_special;
@@ -288,7 +291,7 @@ nk_status nk_tokenizer_encode(const nk_tokenizer *tokenizer, const nk_span *span
   return NK_STATUS_OK;
 }
 
-/* ---- Facts -------------------------------------------------------------------------------------------------------------- */
+/* ---- Facts ----------------------------------------------------------------------------------------------------- */
 
 static bool has(const nk_tokenizer *tokenizer, int32_t id) {
   return tokenizer != NULL && id >= 0 && (uint32_t)id < tokenizer->vocab.n;

@@ -6,13 +6,14 @@
  *
  * Spans    Text comes as spans {bytes, length, parse_special}. Control tokens are recognized only inside spans with
  *          parse_special (whole inside one span), so text from outside never becomes one, whatever the vocabulary and its
- *          merges say. Pre-tokenization runs across the borders of spans, so that ids equal those of the joined text wherever
- *          no control token is involved. User-defined tokens are text: they are recognized everywhere, across borders too, but
- *          never over the beginning of a control token.
+ *          merges say. Pre-tokenization runs across the borders of spans, so that ids equal those of the joined text
+ *          wherever no control token is involved. User-defined tokens are text: they are recognized everywhere, across
+ *          borders too, but never over the beginning of a control token.
  * Bytes    Input is bytes. Offending bytes of invalid UTF-8 become U+FFFD, one for each byte. A byte for which a byte-level
  *          vocabulary has no token is left out (SmolLM2's lacks some control characters), as in the reference programs.
- * Choices  Of several special tokens at one place the longest wins. Of tokens with the same text the first in the file counts.
- *          A merge that names tokens which do not exist is passed over; a bos or eos outside of the vocabulary is none.
+ * Choices  Of several special tokens at one place the longest wins. Of tokens with the same text the first in the file
+ *          counts. A merge that names tokens which do not exist is passed over; a bos or eos outside of the vocabulary is
+ *          none.
  * Limits   Below. A special token of more than NK_TOKENIZER_MAX_SPECIAL bytes is not searched for in text.
  */
 #ifndef NOOK_TOKENIZER_TOKENIZER_H
@@ -41,8 +42,8 @@ uint64_t nk_tokenizer_bytes(const nk_gguf *gguf);
 
 /*
  * Encodes. ids [capacity]; *count is the number of ids of the whole text, also when it is above capacity (then DATA, and
- * ids is full). add_special: BOS/EOS and the like as the file's add_bos/add_eos say; a BOS that the text already starts with
- * as a control token is not doubled. Allocates working memory (some 60 bytes for each byte of text in the worst case),
+ * ids is full). add_special: BOS/EOS and the like as the file's add_bos/add_eos say; a BOS that the text already starts
+ * with as a control token is not doubled. Allocates working memory (some 60 bytes for each byte of text in the worst case),
  * which it frees before it returns. Other statuses: MEMORY; DATA for more text than NK_TOKENIZER_MAX_TEXT.
  */
 nk_status nk_tokenizer_encode(const nk_tokenizer *tokenizer, const nk_span *spans, size_t n_spans, bool add_special,
@@ -50,8 +51,8 @@ nk_status nk_tokenizer_encode(const nk_tokenizer *tokenizer, const nk_span *span
 
 /*
  * The bytes of one token. special: control and unknown tokens by their text; otherwise those are empty. Writes the first
- * `capacity` bytes to `out` (no NUL; out may be NULL when capacity is 0) and returns how many the piece has, so that a caller
- * can ask first or see that it was cut. An id outside the vocabulary has none. A piece may be part of a code point.
+ * `capacity` bytes to `out` (no NUL; out may be NULL when capacity is 0) and returns how many the piece has, so that a
+ * caller can ask first or see that it was cut. An id outside the vocabulary has none. A piece may be part of a code point.
  */
 size_t nk_tokenizer_piece(const nk_tokenizer *tokenizer, int32_t id, bool special, char *out, size_t capacity);
 

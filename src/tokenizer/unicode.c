@@ -132,7 +132,7 @@ static void order_marks(uint32_t *codes, size_t n, uint32_t *scratch) {
   }
   size_t start[257] = {0};
   for (size_t i = 0; i < n; i++) start[nk_unicode_of(codes[i])->combining + 1]++;
-  for (size_t class = 1; class < 257; class++) start[class] += start[class - 1];
+  for (size_t class = 1; class < 257; class ++) start[class] += start[class - 1];
   for (size_t i = 0; i < n; i++) scratch[start[nk_unicode_of(codes[i])->combining]++] = codes[i];
   memcpy(codes, scratch, n * sizeof *codes);
 }
@@ -175,7 +175,7 @@ size_t nk_unicode_nfc(uint32_t *codes, size_t n) {
   return written;
 }
 
-/* ---- UTF-8 ------------------------------------------------------------------------------------------------------ */
+/* ---- UTF-8 ----------------------------------------------------------------------------------------------------- */
 
 static bool continues(const uint8_t *bytes, size_t n, uint32_t from, uint32_t to) {
   if (n <= to) return false;

@@ -13,16 +13,43 @@
 
 /* General categories, in the order of the generator. */
 typedef enum nk_category {
-  NK_CN, NK_LU, NK_LL, NK_LT, NK_LM, NK_LO, NK_MN, NK_MC, NK_ME, NK_ND, NK_NL, NK_NO, NK_PC, NK_PD, NK_PS, NK_PE, NK_PI, NK_PF,
-  NK_PO, NK_SM, NK_SC, NK_SK, NK_SO, NK_ZS, NK_ZL, NK_ZP, NK_CC, NK_CF, NK_CS, NK_CO,
+  NK_CN,
+  NK_LU,
+  NK_LL,
+  NK_LT,
+  NK_LM,
+  NK_LO,
+  NK_MN,
+  NK_MC,
+  NK_ME,
+  NK_ND,
+  NK_NL,
+  NK_NO,
+  NK_PC,
+  NK_PD,
+  NK_PS,
+  NK_PE,
+  NK_PI,
+  NK_PF,
+  NK_PO,
+  NK_SM,
+  NK_SC,
+  NK_SK,
+  NK_SO,
+  NK_ZS,
+  NK_ZL,
+  NK_ZP,
+  NK_CC,
+  NK_CF,
+  NK_CS,
+  NK_CO,
 } nk_category;
 
 /* Sets of categories, as bits. */
 #define NK_LETTERS (1u << NK_LU | 1u << NK_LL | 1u << NK_LT | 1u << NK_LM | 1u << NK_LO)
 #define NK_MARKS (1u << NK_MN | 1u << NK_MC | 1u << NK_ME)
 #define NK_NUMBERS (1u << NK_ND | 1u << NK_NL | 1u << NK_NO)
-#define NK_PUNCTUATION \
-  (1u << NK_PC | 1u << NK_PD | 1u << NK_PS | 1u << NK_PE | 1u << NK_PI | 1u << NK_PF | 1u << NK_PO)
+#define NK_PUNCTUATION (1u << NK_PC | 1u << NK_PD | 1u << NK_PS | 1u << NK_PE | 1u << NK_PI | 1u << NK_PF | 1u << NK_PO)
 #define NK_SYMBOLS (1u << NK_SM | 1u << NK_SC | 1u << NK_SK | 1u << NK_SO)
 
 typedef struct nk_unicode_record {
@@ -71,9 +98,9 @@ void nk_unicode_nfd(const uint32_t *codes, size_t n, uint32_t *out, uint32_t *sc
 size_t nk_unicode_nfc(uint32_t *codes, size_t n);
 
 /*
- * Decodes one code point of bytes [n], n > 0, to *code and returns how many bytes it took. An offending byte gives U+FFFD and
- * 1. As llama.cpp does, whose ids are the reference, overlong forms and surrogates are decoded (the result is never matched
- * with control tokens, which are searched for in the bytes); what lies above U+10FFFF is not.
+ * Decodes one code point of bytes [n], n > 0, to *code and returns how many bytes it took. An offending byte gives U+FFFD
+ * and 1. As llama.cpp does, whose ids are the reference, overlong forms and surrogates are decoded (the result is never
+ * matched with control tokens, which are searched for in the bytes); what lies above U+10FFFF is not.
  */
 uint32_t nk_utf8_decode(const uint8_t *bytes, size_t n, uint32_t *code);
 /* Writes code (< NK_UNICODE_END) as UTF-8; returns 1 to 4. */

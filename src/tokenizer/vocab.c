@@ -1,9 +1,9 @@
 /*
  * vocab.c: the token texts and the way from a text to its token.
  *
- * Texts stay where they are, in the header buffer; a token is an offset there. The hash table is open addressing with linear
- * probing over ids. Tokens that text must never become (control, unknown, byte) are not in it, so neither a merge nor a
- * word can produce one.
+ * Texts stay where they are, in the header buffer; a token is an offset there. The hash table is open addressing with
+ * linear probing over ids. Tokens that text must never become (control, unknown, byte) are not in it, so neither a merge
+ * nor a word can produce one.
  */
 #include "tokenizer/internal.h"
 
@@ -77,7 +77,8 @@ static uint32_t probe(const nk_vocab *vocab, const uint8_t *a, size_t n_a, const
   for (uint32_t tries = 0; tries < NK_MAX_PROBES; tries++) {
     if (vocab->slots[slot] == 0) return slot;
     nk_text text = nk_vocab_text(vocab, vocab->slots[slot] - 1);
-    if (text.length == n_a + n_b && memcmp(text.bytes, a, n_a) == 0 && (n_b == 0 || memcmp(text.bytes + n_a, b, n_b) == 0)) {
+    if (text.length == n_a + n_b && memcmp(text.bytes, a, n_a) == 0 &&
+        (n_b == 0 || memcmp(text.bytes + n_a, b, n_b) == 0)) {
       return slot;
     }
     slot = (slot + 1) & vocab->mask;

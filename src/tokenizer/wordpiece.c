@@ -1,11 +1,12 @@
 /*
  * wordpiece.c: BERT's tokenizer, uncased (tokenizer.ggml.model = "bert": MiniLM, bge, e5, arctic, nomic).
  *
- * Algorithm  Normalize: drop control characters, white space becomes a space, a CJK ideograph is a word of its own, take off
- *            accents (NFD without category Mn), lower case. Cut at white space and around each punctuation mark. From the
- *            beginning of a word take the longest token, then the longest that continues it; a word that cannot be put
+ * Algorithm  Normalize: drop control characters, white space becomes a space, a CJK ideograph is a word of its own, take
+ *            off accents (NFD without category Mn), lower case. Cut at white space and around each punctuation mark. From
+ *            the beginning of a word take the longest token, then the longest that continues it; a word that cannot be put
  *            together so, or has more than 100 characters, is the unknown token.
- *            Devlin et al. 2019; Hugging Face tokenizers, BertNormalizer, BertPreTokenizer and WordPiece, whose ids are ours.
+ *            Devlin et al. 2019; Hugging Face tokenizers, BertNormalizer, BertPreTokenizer and WordPiece, whose ids are
+ *            ours.
  * Vocabulary Of GGUF: tokens that begin a word begin with U+2581, those that continue one have lost their "##".
  */
 #include "tokenizer/internal.h"
@@ -21,11 +22,11 @@ static size_t piece(const nk_tokenizer *tokenizer, uint32_t id, char *out, size_
   return nk_tokenizer_spm.piece(tokenizer, id, out, capacity); /* U+2581 is a space there too */
 }
 
-/* ---- Building --------------------------------------------------------------------------------------------------- */
+/* ---- Building -------------------------------------------------------------------------------------------------- */
 
 /* The id under one of two keys, else `fallback`. */
-static nk_status id_of(const nk_gguf *gguf, const char *key, const char *other_key, uint32_t n, uint32_t fallback, uint32_t *id,
-                       nk_error *error) {
+static nk_status id_of(const nk_gguf *gguf, const char *key, const char *other_key, uint32_t n, uint32_t fallback,
+                       uint32_t *id, nk_error *error) {
   nk_status status = nk_tokenizer_get_id(gguf, key, n, id, error);
   if (status == NK_STATUS_OK && *id == NK_NONE) status = nk_tokenizer_get_id(gguf, other_key, n, id, error);
   if (status == NK_STATUS_OK && *id == NK_NONE) *id = fallback;
@@ -60,17 +61,18 @@ static nk_status fill(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_error *er
   return NK_STATUS_OK;
 }
 
-/* ---- Normalization ------------------------------------------------------------------------------------------------ */
+/* ---- Normalization --------------------------------------------------------------------------------------------- */
 
 static bool is_ideograph(uint32_t code) {
   return (code >= 0x4E00 && code <= 0x9FFF) || (code >= 0x3400 && code <= 0x4DBF) || (code >= 0x20000 && code <= 0x2A6DF) ||
-         (code >= 0x2A700 && code <= 0x2B73F) || (code >= 0x2B740 && code <= 0x2B81F) || (code >= 0x2B820 && code <= 0x2CEAF) ||
-         (code >= 0xF900 && code <= 0xFAFF) || (code >= 0x2F800 && code <= 0x2FA1F);
+         (code >= 0x2A700 && code <= 0x2B73F) || (code >= 0x2B740 && code <= 0x2B81F) ||
+         (code >= 0x2B820 && code <= 0x2CEAF) || (code >= 0xF900 && code <= 0xFAFF) || (code >= 0x2F800 && code <= 0x2FA1F);
 }
 
 static bool is_punctuation(uint32_t code) {
   if (code < 0x80) {
-    return (code >= 33 && code <= 47) || (code >= 58 && code <= 64) || (code >= 91 && code <= 96) || (code >= 123 && code <= 126);
+    return (code >= 33 && code <= 47) || (code >= 58 && code <= 64) || (code >= 91 && code <= 96) ||
+           (code >= 123 && code <= 126);
   }
   return nk_unicode_in(code, NK_PUNCTUATION);
 }
@@ -96,7 +98,7 @@ static size_t clean(const uint8_t *bytes, size_t length, uint32_t *codes) {
   return n;
 }
 
-/* ---- Words ---------------------------------------------------------------------------------------------------------- */
+/* ---- Words ----------------------------------------------------------------------------------------------------- */
 
 /* codes [n], one word without white space; n <= MAX_WORD. */
 static void put_word(const nk_tokenizer *tokenizer, const uint32_t *codes, size_t n, nk_sink *sink) {
@@ -124,8 +126,8 @@ static void put_word(const nk_tokenizer *tokenizer, const uint32_t *codes, size_
   for (size_t i = 0; i < n_ids; i++) nk_sink_put(sink, ids[i]);
 }
 
-static nk_status encode(const nk_tokenizer *tokenizer, const uint8_t *bytes, size_t length, nk_sink *sink, nk_scratch *scratch,
-                        nk_error *error) {
+static nk_status encode(const nk_tokenizer *tokenizer, const uint8_t *bytes, size_t length, nk_sink *sink,
+                        nk_scratch *scratch, nk_error *error) {
   uint32_t *cleaned = nk_buffer_need(&scratch->codes, length, 3 * sizeof *cleaned);
   if (cleaned == NULL) return nk_fail(error, NK_STATUS_MEMORY, "no memory to tokenize %zu bytes of text", length);
   size_t n = clean(bytes, length, cleaned), n_nfd = nk_unicode_nfd_length(cleaned, n);
@@ -155,5 +157,10 @@ static nk_status encode(const nk_tokenizer *tokenizer, const uint8_t *bytes, siz
 }
 
 const nk_tokenizer_kind nk_tokenizer_wordpiece = {
-    .model = "bert", .name = "wordpiece", .lay_out = lay_out, .fill = fill, .encode = encode, .piece = piece,
+    .model = "bert",
+    .name = "wordpiece",
+    .lay_out = lay_out,
+    .fill = fill,
+    .encode = encode,
+    .piece = piece,
 };

@@ -2,10 +2,11 @@
  * fuzz_tokenizer.c: text on real vocabularies, and vocabularies that are not real. Run from the repository root.
  *
  * Input    Byte 0: bits 0-3 the mode, bit 4 add_special. The rest, by mode:
- *          mutated header: 4-byte edits {u24 offset, u8 value} of a small vocabulary, then encoding and detokenizing with it;
- *          raw header:     the bytes of a GGUF;
+ *          mutated header: 4-byte edits {u24 offset, u8 value} of a small vocabulary, then encoding and detokenizing with
+ *          it; raw header:     the bytes of a GGUF;
  *          else (a vocabulary of the list below): spans, each one byte (bit 0 parse_special, bits 1-7 length) and its text.
- * Checked  Ids do not depend on spans or capacity; no control token comes from an untrusted span; what is encoded comes back.
+ * Checked  Ids do not depend on spans or capacity; no control token comes from an untrusted span; what is encoded comes
+ *          back.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,17 +25,18 @@
     }                                                                           \
   } while (0)
 
-/* round: what comes back of an encoded text. ALL: every byte; SOME: bytes without a token are missing; NONE: it is normalized. */
+/* round: what comes back of an encoded text. ALL: every byte; SOME: bytes without a token are missing; NONE: it is
+   normalized. */
 enum { NONE, SOME, ALL };
 static const struct {
   const char *path;
   int round;
 } vocabularies[] = {
-    {FIXTURES "vocab-smollm2.gguf", SOME},        {FIXTURES "ggml-vocab-gpt-2.gguf", ALL},
-    {FIXTURES "ggml-vocab-llama-bpe.gguf", ALL},  {FIXTURES "ggml-vocab-qwen2.gguf", NONE},
-    {FIXTURES "ggml-vocab-gpt-neox.gguf", NONE},  {FIXTURES "ggml-vocab-llama-spm.gguf", NONE},
-    {FIXTURES "ggml-vocab-phi-3.gguf", NONE},     {FIXTURES "ggml-vocab-bert-bge.gguf", NONE},
-    {FIXTURES "vocab-tiny-spm.gguf", NONE},       {FIXTURES "vocab-tiny-bert.gguf", NONE},
+    {FIXTURES "vocab-smollm2.gguf", SOME},       {FIXTURES "ggml-vocab-gpt-2.gguf", ALL},
+    {FIXTURES "ggml-vocab-llama-bpe.gguf", ALL}, {FIXTURES "ggml-vocab-qwen2.gguf", NONE},
+    {FIXTURES "ggml-vocab-gpt-neox.gguf", NONE}, {FIXTURES "ggml-vocab-llama-spm.gguf", NONE},
+    {FIXTURES "ggml-vocab-phi-3.gguf", NONE},    {FIXTURES "ggml-vocab-bert-bge.gguf", NONE},
+    {FIXTURES "vocab-tiny-spm.gguf", NONE},      {FIXTURES "vocab-tiny-bert.gguf", NONE},
     {FIXTURES "vocab-tiny.gguf", ALL},
 };
 #define N_VOCABULARIES (sizeof vocabularies / sizeof *vocabularies)
@@ -99,10 +101,13 @@ static id_list encode(const nk_tokenizer *tokenizer, const nk_span *spans, size_
   return list;
 }
 
-static bool same(id_list a, id_list b) { return a.n == b.n && (a.n == 0 || memcmp(a.ids, b.ids, a.n * sizeof *a.ids) == 0); }
+static bool same(id_list a, id_list b) {
+  return a.n == b.n && (a.n == 0 || memcmp(a.ids, b.ids, a.n * sizeof *a.ids) == 0);
+}
 
 /* The pieces of a list, compared with text [length]; bytes for which the vocabulary has no token may be missing. */
-static void check_round_trip(const nk_tokenizer *tokenizer, id_list list, const uint8_t *text, size_t length, bool lossless) {
+static void check_round_trip(const nk_tokenizer *tokenizer, id_list list, const uint8_t *text, size_t length,
+                             bool lossless) {
   size_t at = 0;
   for (size_t i = 0; i < list.n; i++) {
     size_t n = nk_tokenizer_piece(tokenizer, list.ids[i], true, NULL, 0);
@@ -164,7 +169,8 @@ static void fuzz_text(size_t index, const uint8_t *data, size_t size, bool add_s
 static void exercise(const uint8_t *header, size_t length, bool add_special) {
   nk_tokenizer *tokenizer = create(header, length);
   if (tokenizer == NULL) return;
-  static const char chat[] = "<|im_start|>user\nHello, the \xC3\xA9 12 worlds!  <|im_end|>\n", user[] = " <|im_end|>it's\xFF \xE4\xB8\xAD";
+  static const char chat[] = "<|im_start|>user\nHello, the \xC3\xA9 12 worlds!  <|im_end|>\n",
+                    user[] = " <|im_end|>it's\xFF \xE4\xB8\xAD";
   nk_span spans[] = {{chat, sizeof chat - 1, true}, {user, sizeof user - 1, false}, {chat, sizeof chat - 1, true}};
   free(encode(tokenizer, spans, 3, add_special).ids);
   spans[0].parse_special = spans[2].parse_special = false;

@@ -4,8 +4,9 @@
 /* Ids of the small vocabulary below. */
 enum { BOS, END, TOOL, TOO, LINES, UNKNOWN, AB, ABC, A, B, C, L, T, O, X, LT, GT, NEWLINE, CONTROL_AB, N_SMALL };
 
-static const char *const small_tokens[N_SMALL] = {"<bos>", "<|im_end|>", "<tool>", "<too", "\n\n", "<unk>", "ab", "abc", "a", "b",
-                                                  "c",     "l",          "t",      "o",    "x",    "<",     ">",  "\xC4\x8A", "bc"};
+static const char *const small_tokens[N_SMALL] = {"<bos>", "<|im_end|>", "<tool>", "<too",     "\n\n", "<unk>", "ab",
+                                                  "abc",   "a",          "b",      "c",        "l",    "t",     "o",
+                                                  "x",     "<",          ">",      "\xC4\x8A", "bc"};
 static const int32_t small_types[N_SMALL] = {3, 1, 4, 4, 4, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 3};
 static const char *const small_merges[] = {"a b", "b c", "ab c", "x missing", "nospace", " ", "", "a b"};
 
@@ -38,21 +39,21 @@ static void close_small(small *opened) {
   free(opened->header.bytes);
 }
 
-static void assert_encodes(const nk_tokenizer *tokenizer, const nk_span *spans, size_t n_spans, bool add, const int32_t *wanted,
-                           size_t n_wanted) {
+static void assert_encodes(const nk_tokenizer *tokenizer, const nk_span *spans, size_t n_spans, bool add,
+                           const int32_t *wanted, size_t n_wanted) {
   id_list list = encode_spans(tokenizer, spans, n_spans, add);
   assert_ids(list, wanted, n_wanted, n_spans > 0 ? spans[0].bytes : "");
   free(list.ids);
 }
 
 #define SPAN(text, trusted) {text, sizeof(text) - 1, trusted}
-#define EXPECT(tokenizer, add, spans, ...)                                                                     \
-  do {                                                                                                         \
-    const int32_t wanted[] = {__VA_ARGS__};                                                                    \
+#define EXPECT(tokenizer, add, spans, ...)                                                                       \
+  do {                                                                                                           \
+    const int32_t wanted[] = {__VA_ARGS__};                                                                      \
     assert_encodes(tokenizer, spans, sizeof spans / sizeof *spans, add, wanted, sizeof wanted / sizeof *wanted); \
   } while (0)
 
-/* ---- Special tokens --------------------------------------------------------------------------------------------- */
+/* ---- Special tokens -------------------------------------------------------------------------------------------- */
 
 static void control_tokens_are_found_only_in_trusted_spans_and_user_defined_ones_everywhere(void **state) {
   (void)state;
@@ -111,7 +112,7 @@ static void merges_never_make_a_control_token_from_text(void **state) {
   close_small(&s);
 }
 
-/* ---- Beginning and end -------------------------------------------------------------------------------------------- */
+/* ---- Beginning and end ----------------------------------------------------------------------------------------- */
 
 static void the_first_token_is_added_once(void **state) {
   (void)state;
@@ -173,7 +174,7 @@ static void every_end_of_generation_is_known(void **state) {
   close_vocabulary(&smollm2);
 }
 
-/* ---- Pieces --------------------------------------------------------------------------------------------------------- */
+/* ---- Pieces ---------------------------------------------------------------------------------------------------- */
 
 static void a_piece_is_cut_to_its_capacity_and_says_its_length(void **state) {
   (void)state;
@@ -215,13 +216,16 @@ static void the_bytes_of_a_token_are_those_that_its_characters_stand_for(void **
   for (unsigned byte = 0; byte < 256; byte++) assert_true(seen[byte]);
   nk_text raw = nk_tokenizer_raw(gpt2.tokenizer, 257);
   assert_int_equal(raw.length, 3);
-  assert_memory_equal(raw.bytes, "\xC4\xA0" "a", 3);
+  assert_memory_equal(raw.bytes,
+                      "\xC4\xA0"
+                      "a",
+                      3);
   assert_null(nk_tokenizer_raw(gpt2.tokenizer, -1).bytes);
   assert_null(nk_tokenizer_raw(gpt2.tokenizer, 50257).bytes);
   close_vocabulary(&gpt2);
 }
 
-/* ---- Borders -------------------------------------------------------------------------------------------------------- */
+/* ---- Borders --------------------------------------------------------------------------------------------------- */
 
 static void no_capacity_counts_and_too_little_fills_and_says_so(void **state) {
   (void)state;

@@ -46,7 +46,7 @@ static void every_id_of_gpt_neox_is_that_of_its_own_tokenizer_though_the_file_na
   check_model("gpt-neox", "bpe/gpt-neox", false);
 }
 
-/* ---- Properties --------------------------------------------------------------------------------------------------- */
+/* ---- Properties ------------------------------------------------------------------------------------------------ */
 
 static uint64_t next_random(uint64_t *seed) { /* xorshift64* (Vigna 2016) */
   *seed ^= *seed >> 12;
@@ -60,9 +60,36 @@ static uint32_t below(uint64_t *seed, uint32_t limit) { return (uint32_t)(next_r
 /* Text of words, digits, white space, accents, emoji, raw bytes and marks of control tokens. */
 static size_t random_text(uint64_t *seed, char *out, size_t room) {
   static const char *const pieces[] = {
-      "the",  " cat",  "'s",   "'LL",     "  ",    "\n",          "\r\n",     "\t",         "42",         " 1234567", "\xC3\xA9",
-      "e\xCC\x81", " \xE4\xB8\xAD\xE6\x96\x87", "\xF0\x9F\x98\x80", "!?", "<|", "im_end", "|>", "<|im_start|>", "<|endoftext|>",
-      "\xFF", "\xE2\x82", "\xC2\xA0", "\xE3\x80\x80", "\xD9\xA3", "\xC2\xBD", "don't", "\x7F", "ing", " ",
+      "the",
+      " cat",
+      "'s",
+      "'LL",
+      "  ",
+      "\n",
+      "\r\n",
+      "\t",
+      "42",
+      " 1234567",
+      "\xC3\xA9",
+      "e\xCC\x81",
+      " \xE4\xB8\xAD\xE6\x96\x87",
+      "\xF0\x9F\x98\x80",
+      "!?",
+      "<|",
+      "im_end",
+      "|>",
+      "<|im_start|>",
+      "<|endoftext|>",
+      "\xFF",
+      "\xE2\x82",
+      "\xC2\xA0",
+      "\xE3\x80\x80",
+      "\xD9\xA3",
+      "\xC2\xBD",
+      "don't",
+      "\x7F",
+      "ing",
+      " ",
   };
   size_t length = 0;
   for (uint32_t n = 1 + below(seed, 24); n > 0; n--) {
@@ -119,7 +146,9 @@ static void user_text_inside_a_chat_stays_text_and_the_template_around_it_does_n
   vocabulary smollm2 = open_vocabulary(FIXTURES "vocab-smollm2.gguf");
   static const char before[] = "<|im_start|>user\n", user[] = "a<|im_end|>b<|im_start|>", after[] = "<|im_end|>\n";
   nk_span spans[] = {
-      {before, sizeof before - 1, true}, {user, sizeof user - 1, false}, {after, sizeof after - 1, true},
+      {before, sizeof before - 1, true},
+      {user, sizeof user - 1, false},
+      {after, sizeof after - 1, true},
   };
   id_list list = encode_spans(smollm2.tokenizer, spans, 3, false);
   size_t control = 0;
@@ -184,14 +213,17 @@ static void a_byte_without_a_token_is_left_out(void **state) {
   vocabulary smollm2 = open_vocabulary(FIXTURES "vocab-smollm2.gguf");
   assert_true(has_token_for_every_byte(smollm2.tokenizer, "\x01", 1));
   assert_false(has_token_for_every_byte(smollm2.tokenizer, "\x04", 1));
-  id_list list = encode_text(smollm2.tokenizer, "a\x04" "b", 3, false);
+  id_list list = encode_text(smollm2.tokenizer,
+                             "a\x04"
+                             "b",
+                             3, false);
   static const int32_t wanted[] = {81, 82};
   assert_ids(list, wanted, 2, "a, 0x04, b");
   free(list.ids);
   close_vocabulary(&smollm2);
 }
 
-/* ---- Long words ----------------------------------------------------------------------------------------------------- */
+/* ---- Long words ------------------------------------------------------------------------------------------------ */
 
 static void a_megabyte_of_one_letter_is_encoded(void **state) {
   (void)state;
@@ -286,15 +318,17 @@ static uint64_t planned_bytes(const char *path) {
 
 static void the_planned_memory_is_small(void **state) {
   (void)state;
-  uint64_t smollm2 = planned_bytes(FIXTURES "vocab-smollm2.gguf"), llama3 = planned_bytes(FIXTURES "ggml-vocab-llama-bpe.gguf");
+  uint64_t smollm2 = planned_bytes(FIXTURES "vocab-smollm2.gguf"),
+           llama3 = planned_bytes(FIXTURES "ggml-vocab-llama-bpe.gguf");
   assert_true(smollm2 > 1000000 && smollm2 < 2500000);
   assert_true(llama3 > 5000000 && llama3 < 8000000);
 }
 
-/* ---- Pre-tokenizers ------------------------------------------------------------------------------------------------- */
+/* ---- Pre-tokenizers -------------------------------------------------------------------------------------------- */
 
 /* The pieces of a text, joined by '|'. */
-static void cut_text(const nk_pretokenizer *pre, unsigned stage, const uint32_t *codes, size_t begin, size_t end, char *out) {
+static void cut_text(const nk_pretokenizer *pre, unsigned stage, const uint32_t *codes, size_t begin, size_t end,
+                     char *out) {
   if (stage == NK_PRETOKENIZER_MAX_STAGES || pre->stage[stage] == NULL) {
     size_t length = strlen(out);
     if (length > 0) out[length++] = '|';

@@ -130,7 +130,8 @@ static void ids_outside_of_the_vocabulary_are_none(void **state) {
   for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
     header made = begin_bpe(abc, 3);
     no_merges(&made);
-    static const char *const keys[] = {"tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"};
+    static const char *const keys[] = {"tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id",
+                                       "tokenizer.ggml.eot_token_id"};
     for (size_t k = 0; k < 3; k++) {
       header_key(&made, keys[k], NK_GGUF_I64);
       put(&made, &values[i], 8);
@@ -163,6 +164,13 @@ static void empty_and_repeated_tokens_and_unknown_types_are_borne(void **state) 
   assert_works(made, "abba", (const int32_t[]){5, 4, 1}, 3);
 }
 
+static void of_a_merge_that_stands_twice_the_first_counts(void **state) {
+  (void)state;
+  header made = begin_bpe((const char *const[]){"a", "b", "c", "ab", "bc"}, 5);
+  header_texts(&made, "tokenizer.ggml.merges", (const char *const[]){"a b", "b c", "a b"}, 3);
+  assert_works(made, "abc", (const int32_t[]){3, 2}, 2);
+}
+
 static void merges_of_tokens_that_do_not_exist_are_passed_over(void **state) {
   (void)state;
   static const char *const merges[] = {"a", "", " ", "  ", "a ", " a", "a  b", "a c b", "x y", "a x", "b c", "a b"};
@@ -178,8 +186,8 @@ static void a_vocabulary_without_byte_tokens_drops_what_it_cannot_say(void **sta
   assert_works(made, "hello", NULL, 0);
 }
 
-/* llama.cpp, fixed in b5662: the length of a token's text went through an int32_t, the check of the buffer passed, memcpy did
-   not. Here a piece has a size_t length and writes no more than its capacity. */
+/* llama.cpp, fixed in b5662: the length of a token's text went through an int32_t, the check of the buffer passed, memcpy
+   did not. Here a piece has a size_t length and writes no more than its capacity. */
 static void cve_2025_49847_a_token_longer_than_64_kib_is_cut_to_the_buffer(void **state) {
   (void)state;
   size_t length = (1 << 20) + 7;
@@ -207,7 +215,8 @@ static void cve_2025_49847_a_token_longer_than_64_kib_is_cut_to_the_buffer(void 
   free(text);
 }
 
-/* llama.cpp, fixed in b5721: a comparison of signed with unsigned let the tokens of a prompt be written past their buffer. */
+/* llama.cpp, fixed in b5721: a comparison of signed with unsigned let the tokens of a prompt be written past their buffer.
+   */
 static void cve_2025_52566_more_tokens_than_fit_are_never_written(void **state) {
   (void)state;
   header made = begin_bpe(abc, 3);
@@ -221,7 +230,8 @@ static void cve_2025_52566_more_tokens_than_fit_are_never_written(void **state) 
     int32_t *ids = malloc(capacity * sizeof *ids); /* exactly so much: AddressSanitizer sees a write past it */
     size_t count;
     nk_span span = {text, sizeof text, false};
-    nk_status status = nk_tokenizer_encode(tokenizer, &span, 1, false, capacity == 0 ? NULL : ids, capacity, &count, &error);
+    nk_status status =
+        nk_tokenizer_encode(tokenizer, &span, 1, false, capacity == 0 ? NULL : ids, capacity, &count, &error);
     assert_int_equal(status, capacity < sizeof text ? NK_STATUS_DATA : NK_STATUS_OK);
     assert_int_equal(count, sizeof text);
     free(ids);
@@ -239,7 +249,7 @@ static uint64_t fnv(const char *text, size_t n) {
 static void a_vocabulary_built_to_collide_is_refused_rather_than_slow(void **state) {
   (void)state;
   enum { N = 1200 }; /* slots: 2,048 */
-  char (*texts)[16] = malloc(N * sizeof *texts);
+  char(*texts)[16] = malloc(N * sizeof *texts);
   const char **tokens = malloc(N * sizeof *tokens);
   assert_true(texts != NULL && tokens != NULL);
   unsigned number = 0;
@@ -263,7 +273,7 @@ static void a_vocabulary_built_to_collide_is_refused_rather_than_slow(void **sta
 static void thousands_of_special_tokens_with_one_beginning_do_not_slow_the_search(void **state) {
   (void)state;
   enum { N = 20000, LENGTH = 1 << 18 };
-  char (*texts)[128] = malloc(N * sizeof *texts);
+  char(*texts)[128] = malloc(N * sizeof *texts);
   const char **tokens = malloc(N * sizeof *tokens);
   int32_t *types = malloc(N * sizeof *types);
   char *text = malloc(LENGTH);
@@ -303,6 +313,7 @@ int main(void) {
       cmocka_unit_test(tables_of_other_types_than_theirs_are_refused),
       cmocka_unit_test(ids_outside_of_the_vocabulary_are_none),
       cmocka_unit_test(empty_and_repeated_tokens_and_unknown_types_are_borne),
+      cmocka_unit_test(of_a_merge_that_stands_twice_the_first_counts),
       cmocka_unit_test(merges_of_tokens_that_do_not_exist_are_passed_over),
       cmocka_unit_test(a_vocabulary_without_byte_tokens_drops_what_it_cannot_say),
       cmocka_unit_test(cve_2025_49847_a_token_longer_than_64_kib_is_cut_to_the_buffer),

@@ -53,7 +53,17 @@ static void assert_gives(header *made, const char *text, bool special, const int
   free(made->bytes);
 }
 
-static const char *const few[] = {"<unk>", "a", "b", "ab", "ba", "\xE2\x96\x81", "\xE2\x96\x81" "a", "<0x63>", "<0x-1>", "<0xZZ>"};
+static const char *const few[] = {"<unk>",
+                                  "a",
+                                  "b",
+                                  "ab",
+                                  "ba",
+                                  "\xE2\x96\x81",
+                                  "\xE2\x96\x81"
+                                  "a",
+                                  "<0x63>",
+                                  "<0x-1>",
+                                  "<0xZZ>"};
 static const int32_t few_types[] = {2, 1, 1, 1, 1, 1, 1, 6, 6, 6};
 
 static void the_best_score_is_merged_first_and_of_equal_ones_the_leftmost(void **state) {
@@ -77,7 +87,10 @@ static void issue_25969_a_byte_token_without_two_hex_digits_is_text(void **state
   nk_tokenizer *tokenizer;
   nk_error error = {0};
   assert_int_equal(create_from(&made, &tokenizer, &error), NK_STATUS_OK);
-  id_list list = encode_text(tokenizer, "c\xFF" "d", 3, false);
+  id_list list = encode_text(tokenizer,
+                             "c\xFF"
+                             "d",
+                             3, false);
   assert_ids(list, (const int32_t[]){7, 0, 0}, 3, "c, U+FFFD and d");
   free(list.ids);
   char out[8];
@@ -92,7 +105,10 @@ static void issue_25969_a_byte_token_without_two_hex_digits_is_text(void **state
 
 static void scores_that_are_no_numbers_or_missing_do_no_harm(void **state) {
   (void)state;
-  union { uint32_t bits; float value; } nan = {0x7FC00000u}, infinite = {0x7F800000u};
+  union {
+    uint32_t bits;
+    float value;
+  } nan = {0x7FC00000u}, infinite = {0x7F800000u};
   float scores[10];
   for (size_t i = 0; i < 10; i++) scores[i] = i % 2 == 0 ? nan.value : infinite.value;
   header made = begin_spm(few, few_types, scores, 10);
@@ -144,11 +160,12 @@ static void phi_3_s_special_tokens_take_the_white_space_after_them_along(void **
   close_vocabulary(&phi3);
 }
 
-/* ---- WordPiece -------------------------------------------------------------------------------------------------- */
+/* ---- WordPiece ------------------------------------------------------------------------------------------------- */
 
 static void a_word_that_cannot_be_put_together_is_one_unknown_token(void **state) {
   (void)state;
-  static const char *const tokens[] = {"[UNK]", "[CLS]", "[SEP]", "\xE2\x96\x81un", "\xE2\x96\x81", "able", "a", "\xE2\x96\x81,"};
+  static const char *const tokens[] = {"[UNK]",        "[CLS]", "[SEP]", "\xE2\x96\x81un",
+                                       "\xE2\x96\x81", "able",  "a",     "\xE2\x96\x81,"};
   static const int32_t types[] = {3, 3, 3, 1, 1, 1, 1, 1};
   header made = header_begin();
   header_text(&made, "tokenizer.ggml.model", "bert");
@@ -157,7 +174,9 @@ static void a_word_that_cannot_be_put_together_is_one_unknown_token(void **state
   nk_tokenizer *tokenizer;
   nk_error error = {0};
   assert_int_equal(create_from(&made, &tokenizer, &error), NK_STATUS_OK);
-  static const char text[] = "UN\xC3\xA1" "ble, unx [CLS]";
+  static const char text[] =
+      "UN\xC3\xA1"
+      "ble, unx [CLS]";
   nk_span span = {text, sizeof text - 1, true};
   id_list list = encode_spans(tokenizer, &span, 1, true); /* [CLS] and [SEP] are found by their text */
   assert_ids(list, (const int32_t[]){1, 3, 5, 7, 0, 1, 2}, 7, text);

@@ -1,20 +1,27 @@
-/* Unicode tables and normalization, against values read from the Unicode Character Database 15.0.0 (and NormalizationTest). */
+/* Unicode tables and normalization, against values read from the Unicode Character Database 15.0.0 (and NormalizationTest).
+   */
 #include "tokenizer_fixture.h"
 
 #include "tokenizer/unicode.h"
 
 static void categories_are_those_of_the_database(void **state) {
   (void)state;
-  static const struct { uint32_t code; nk_category category; bool white; } rows[] = {
-      {'a', NK_LL, false}, {'Z', NK_LU, false}, {'5', NK_ND, false}, {' ', NK_ZS, true}, {'\n', NK_CC, true}, {0x85, NK_CC, true},
-      {0xA0, NK_ZS, true}, {0x1C, NK_CC, false}, {'_', NK_PC, false}, {'$', NK_SC, false}, {'+', NK_SM, false}, {'^', NK_SK, false},
-      {0xAA, NK_LO, false}, {0xBD, NK_NO, false}, {0x1C5, NK_LT, false}, {0x2B0, NK_LM, false}, {0x301, NK_MN, false},
-      {0x903, NK_MC, false}, {0x488, NK_ME, false}, {0x2160, NK_NL, false}, {0x663, NK_ND, false}, {0x200B, NK_CF, false},
-      {0x2028, NK_ZL, true}, {0x2029, NK_ZP, true}, {0x3000, NK_ZS, true}, {0x3400, NK_LO, false}, {0x4DBF, NK_LO, false},
-      {0x4E00, NK_LO, false}, {0x9FFF, NK_LO, false}, {0xAC00, NK_LO, false}, {0xD7A3, NK_LO, false}, {0xD7A4, NK_CN, false},
-      {0xD800, NK_CS, false}, {0xE000, NK_CO, false}, {0x378, NK_CN, false}, {0x1F600, NK_SO, false}, {0x20000, NK_LO, false},
-      {0x2A6DF, NK_LO, false}, {0x2A6E0, NK_CN, false}, {0x10FFFD, NK_CO, false}, {0x10FFFF, NK_CN, false},
-      {0x110000, NK_CN, false}, {UINT32_MAX, NK_CN, false},
+  static const struct {
+    uint32_t code;
+    nk_category category;
+    bool white;
+  } rows[] = {
+      {'a', NK_LL, false},      {'Z', NK_LU, false},      {'5', NK_ND, false},        {' ', NK_ZS, true},
+      {'\n', NK_CC, true},      {0x85, NK_CC, true},      {0xA0, NK_ZS, true},        {0x1C, NK_CC, false},
+      {'_', NK_PC, false},      {'$', NK_SC, false},      {'+', NK_SM, false},        {'^', NK_SK, false},
+      {0xAA, NK_LO, false},     {0xBD, NK_NO, false},     {0x1C5, NK_LT, false},      {0x2B0, NK_LM, false},
+      {0x301, NK_MN, false},    {0x903, NK_MC, false},    {0x488, NK_ME, false},      {0x2160, NK_NL, false},
+      {0x663, NK_ND, false},    {0x200B, NK_CF, false},   {0x2028, NK_ZL, true},      {0x2029, NK_ZP, true},
+      {0x3000, NK_ZS, true},    {0x3400, NK_LO, false},   {0x4DBF, NK_LO, false},     {0x4E00, NK_LO, false},
+      {0x9FFF, NK_LO, false},   {0xAC00, NK_LO, false},   {0xD7A3, NK_LO, false},     {0xD7A4, NK_CN, false},
+      {0xD800, NK_CS, false},   {0xE000, NK_CO, false},   {0x378, NK_CN, false},      {0x1F600, NK_SO, false},
+      {0x20000, NK_LO, false},  {0x2A6DF, NK_LO, false},  {0x2A6E0, NK_CN, false},    {0x10FFFD, NK_CO, false},
+      {0x10FFFF, NK_CN, false}, {0x110000, NK_CN, false}, {UINT32_MAX, NK_CN, false},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     if (nk_unicode_of(rows[i].code)->category != rows[i].category) fail_msg("U+%04X", rows[i].code);
@@ -39,9 +46,10 @@ static void categories_are_those_of_the_database(void **state) {
 
 static void lower_case_is_the_simple_mapping(void **state) {
   (void)state;
-  static const uint32_t rows[][2] = {{'A', 'a'}, {'z', 'z'}, {'@', '@'}, {'[', '['}, {0xC0, 0xE0}, {0xD7, 0xD7}, {0x100, 0x101}, {0x101, 0x101},
-                                     {0x130, 'i'}, {0x178, 0xFF}, {0x391, 0x3B1}, {0x410, 0x430}, {0x1E9E, 0xDF}, {0x212A, 'k'},
-                                     {0x10A0, 0x2D00}, {0x13A0, 0xAB70}, {0x1E921, 0x1E943}, {0x10FFFF, 0x10FFFF}};
+  static const uint32_t rows[][2] = {
+      {'A', 'a'},     {'z', 'z'},     {'@', '@'},       {'[', '['},       {0xC0, 0xE0},       {0xD7, 0xD7},
+      {0x100, 0x101}, {0x101, 0x101}, {0x130, 'i'},     {0x178, 0xFF},    {0x391, 0x3B1},     {0x410, 0x430},
+      {0x1E9E, 0xDF}, {0x212A, 'k'},  {0x10A0, 0x2D00}, {0x13A0, 0xAB70}, {0x1E921, 0x1E943}, {0x10FFFF, 0x10FFFF}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) assert_int_equal(nk_unicode_lower(rows[i][0]), rows[i][1]);
   uint32_t changed = 0;
   for (uint32_t code = 0; code < NK_UNICODE_END; code++) changed += nk_unicode_lower(code) != code;
@@ -78,7 +86,7 @@ static void normalization_gives_the_forms_of_the_standard(void **state) {
   assert_forms(CODES(0x1100, 0xAC00, 0x11A8), CODES(0x1100, 0x1100, 0x1161, 0x11A8), CODES(0x1100, 0xAC01));
   assert_forms(CODES(0xD4DB), CODES(0x1111, 0x1171, 0x11B6), CODES(0xD4DB));
   assert_forms(CODES(0xAC01, 0x11A8), CODES(0x1100, 0x1161, 0x11A8, 0x11A8), CODES(0xAC01, 0x11A8));
-  assert_forms(CODES(0x958), CODES(0x915, 0x93C), CODES(0x915, 0x93C));                             /* excluded from composition */
+  assert_forms(CODES(0x958), CODES(0x915, 0x93C), CODES(0x915, 0x93C)); /* excluded from composition */
   assert_forms(CODES(0x1D160), CODES(0x1D158, 0x1D165, 0x1D16E), CODES(0x1D158, 0x1D165, 0x1D16E)); /* the same */
   assert_forms(CODES(0x344), CODES(0x308, 0x301), CODES(0x308, 0x301));                             /* begins with a mark */
   assert_forms(CODES(0xF900), CODES(0x8C48), CODES(0x8C48));                                        /* a singleton */
@@ -133,7 +141,8 @@ static void utf8_goes_both_ways_and_each_offending_byte_is_replaced(void **state
       assert_int_equal(back, NK_REPLACEMENT);
     }
   }
-  static const char *const bad[] = {"\x80", "\xBF\x80", "\xC3(", "\xE4\xB8(", "\xF0\x9F\x98(", "\xF4\x90\x80\x80", "\xF8\x88\x80\x80", "\xFF"};
+  static const char *const bad[] = {
+      "\x80", "\xBF\x80", "\xC3(", "\xE4\xB8(", "\xF0\x9F\x98(", "\xF4\x90\x80\x80", "\xF8\x88\x80\x80", "\xFF"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     uint32_t code;
     assert_int_equal(nk_utf8_decode((const uint8_t *)bad[i], strlen(bad[i]), &code), 1);

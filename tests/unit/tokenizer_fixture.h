@@ -1,6 +1,6 @@
 /*
- * tokenizer_fixture.h: what the tests of the tokenizer share: files, vocabularies, headers made on the spot, oracle strings.
- * Everything here fails the test at once when it cannot do its work.
+ * tokenizer_fixture.h: what the tests of the tokenizer share: files, vocabularies, headers made on the spot, oracle
+ * strings. Everything here fails the test at once when it cannot do its work.
  */
 #ifndef NOOK_TESTS_TOKENIZER_FIXTURE_H
 #define NOOK_TESTS_TOKENIZER_FIXTURE_H
@@ -89,7 +89,7 @@ static inline void close_vocabulary(vocabulary *opened) {
   *opened = (vocabulary){0};
 }
 
-/* ---- Headers made on the spot ------------------------------------------------------------------------------------ */
+/* ---- Headers made on the spot ---------------------------------------------------------------------------------- */
 
 typedef struct header {
   uint8_t *bytes;
@@ -180,7 +180,7 @@ static inline nk_status create_from(header *made, nk_tokenizer **tokenizer, nk_e
   return status;
 }
 
-/* ---- Encoding ------------------------------------------------------------------------------------------------------ */
+/* ---- Encoding -------------------------------------------------------------------------------------------------- */
 
 typedef struct id_list {
   int32_t *ids;
@@ -229,7 +229,7 @@ static inline void assert_ids(id_list got, const int32_t *wanted, size_t n, cons
   fail_msg("ids differ for: %s", what);
 }
 
-/* ---- Oracle strings ------------------------------------------------------------------------------------------------- */
+/* ---- Oracle strings -------------------------------------------------------------------------------------------- */
 
 static inline uint8_t *unhex(const char *hex, size_t *length) {
   *length = strlen(hex) / 2;
