@@ -99,7 +99,8 @@ export class Connection {
       try {
         this.#port.post({ type, id, args }, options.transfer)
       } catch (error) {
-        this.#waiting.get(id)?.reject(new NookError('data', `The arguments of ${type} cannot be passed to the worker: ${/** @type {Error} */ (error).message}.`, { cause: error }))
+        this.#waiting.get(id)?.reject(new NookError('data', `The arguments of ${type} cannot be passed to the worker: ${/** @type {Error} */ (error).message}.`,
+          { cause: error, hint: 'In Node, give the path of a file rather than a Blob of it.' }))
       }
     })
   }
