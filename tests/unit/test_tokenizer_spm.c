@@ -59,8 +59,7 @@ static const char *const few[] = {"<unk>",
                                   "ab",
                                   "ba",
                                   "\xE2\x96\x81",
-                                  "\xE2\x96\x81"
-                                  "a",
+                                  "\xE2\x96\x81\x61",
                                   "<0x63>",
                                   "<0x-1>",
                                   "<0xZZ>"};

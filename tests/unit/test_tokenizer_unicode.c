@@ -92,6 +92,7 @@ static void normalization_gives_the_forms_of_the_standard(void **state) {
   assert_forms(CODES(0xF900), CODES(0x8C48), CODES(0x8C48));                                        /* a singleton */
   assert_forms(CODES('a', 0x315, 0x300, 0x5AE, 0x300, 'b'), CODES('a', 0x5AE, 0x300, 0x300, 0x315, 'b'),
                CODES(0xE0, 0x5AE, 0x300, 0x315, 'b'));
+  assert_forms(CODES('a', 0x310, 0x300), CODES('a', 0x310, 0x300), CODES('a', 0x310, 0x300)); /* blocked: same class */
   assert_forms(CODES(0x1100, 0x300, 0x1161), CODES(0x1100, 0x300, 0x1161), CODES(0x1100, 0x300, 0x1161)); /* blocked */
 }
 
