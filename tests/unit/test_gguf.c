@@ -230,7 +230,27 @@ static void a_header_is_never_asked_for_beyond_the_limit_or_the_file(void **stat
   memcpy(memory, b.bytes, b.length);
   assert_int_equal(nk_gguf_parse(&gguf, memory, available, 1ull << 32, &more, &error), NK_STATUS_OK);
   assert_int_equal(more, NK_GGUF_MAX_HEADER);
+  /* Before the limit it doubles, though one string more would be enough for now. */
+  b.length -= 12;
+  put(&b, NK_GGUF_STRING, 4);
+  put(&b, 1 << 20, 8);
+  memcpy(memory, b.bytes, b.length);
+  assert_int_equal(nk_gguf_parse(&gguf, memory, b.length + (8 << 20) + 3, 1ull << 32, &more, &error), NK_STATUS_OK);
+  assert_int_equal(more, 0); /* a million empty strings */
+  nk_gguf_free(&gguf);
+  memory[b.length + (8 << 20) - 8] = 100; /* the last one has 100 bytes */
+  assert_int_equal(nk_gguf_parse(&gguf, memory, b.length + (8 << 20) + 3, 1ull << 32, &more, &error), NK_STATUS_OK);
+  assert_int_equal(more, 2 * (b.length + (8 << 20) + 3));
   free(memory);
+  /* The longest string is asked for, one byte more is not. */
+  for (uint64_t over = 0; over < 2; over++) {
+    put_head(&b, 0, 1);
+    put_key(&b, "x", NK_GGUF_STRING);
+    put(&b, NK_GGUF_MAX_STRING + over, 8);
+    nk_status status = nk_gguf_parse(&gguf, b.bytes, b.length, 1ull << 32, &more, &error);
+    assert_int_equal(status, over == 0 ? NK_STATUS_OK : NK_STATUS_FORMAT);
+    assert_int_equal(more, over == 0 ? b.length + NK_GGUF_MAX_STRING : 0);
+  }
 }
 
 static void every_truncation_of_a_small_file_is_an_error_and_every_shorter_buffer_asks_for_more(void **state) {
