@@ -62,11 +62,11 @@ let llm = null
 let loading = null
 /** @type {(() => void) | null} lets the lock go */
 let release = null
-/** Functions to run before the model leaves this tab (the running answer is stopped and saved). @type {Set<() => Promise<void>>} */
+/** Functions to run before the model leaves this tab (the running answer is stopped and saved). @type {Set<(forGood: boolean) => Promise<void>>} */
 const leaving = new Set()
 
 export const engine = () => llm
-/** @param {() => Promise<void>} fn */
+/** @param {(forGood: boolean) => Promise<void>} fn forGood: no other model follows it in this tab */
 export const beforeLeaving = (fn) => leaving.add(fn)
 
 /** The engine's client; its absence is told in words. */
@@ -120,7 +120,7 @@ async function restore() {
 async function own(how) {
   if (release || !navigator.locks) return true
   /** @type {LockOptions} */
-  const options = how === 'steal' ? { steal: true } : how === 'free' ? { ifAvailable: true } : {}
+  const options = how === 'steal' ? { steal: true } : how === 'free' ? { ifAvailable: true } : { signal: newWait() }
   return new Promise((resolve) => {
     navigator.locks
       .request(LOCK, options, (lock) => {
@@ -129,8 +129,16 @@ async function own(how) {
         resolve(true)
         return new Promise((done) => (release = () => done(undefined)))
       })
-      .catch(() => void lost())
+      .catch(() => (options.signal?.aborted ? resolve(false) : void lost()))
   })
+}
+
+/** The request that waits for the owner to close. @type {AbortController | null} */
+let waiting = null
+const newWait = () => {
+  waiting?.abort()
+  waiting = new AbortController()
+  return waiting.signal
 }
 
 /** Another tab owns the model; when it closes, this one goes on by itself. @param {'elsewhere' | 'moved'} status */
@@ -142,7 +150,7 @@ function showElsewhere(status) {
 /** Another tab took the lock without asking, since this one did not answer in time. */
 async function lost() {
   release = null
-  await unload()
+  await unload(true)
   showElsewhere('moved')
 }
 
@@ -157,6 +165,7 @@ export async function take() {
     channel?.postMessage('give')
   })
   given = null
+  waiting?.abort()
   if (await own('steal')) await restore()
 }
 
@@ -167,7 +176,7 @@ let given = null
 async function heard(what) {
   if (what === 'given') given?.()
   if (what !== 'give' || !release) return
-  await unload()
+  await unload(true)
   release()
   release = null
   channel?.postMessage('given')
@@ -183,7 +192,7 @@ export async function choose(choice) {
     showElsewhere('elsewhere')
     return
   }
-  await unload()
+  await unload(false)
   await load(choice)
 }
 
@@ -208,13 +217,14 @@ export function stop() {
 
 /** Closes the model. */
 export async function leave() {
-  await unload()
+  await unload(true)
   model.set({ status: 'idle', why: 'left', info: null, phase: '' })
 }
 
-async function unload() {
+/** @param {boolean} forGood */
+async function unload(forGood) {
   loading?.abort()
-  for (const fn of leaving) await fn()
+  for (const fn of leaving) await fn(forGood)
   const old = llm
   llm = null
   await old?.dispose()

@@ -50,8 +50,9 @@ let running = null
 /** @type {Promise<void>} */
 let done = Promise.resolve()
 
-beforeLeaving(async () => {
-  if (answering.get().phase === 'waiting') return
+beforeLeaving(async (forGood) => {
+  // What waits for a model waits on when another one follows.
+  if (!forGood && answering.get().phase === 'waiting') return
   running?.abort()
   await done
 })

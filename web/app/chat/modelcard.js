@@ -14,10 +14,11 @@ const pickButton = (/** @type {string} */ label = t.first.have) =>
   button({ icon: 'file', label, kind: 'quiet', class: 'large', onclick: () => void openModelFile() })
 
 /**
- * @param {{slim: boolean}} options slim: above the composer, without what the strip shows
+ * @param {{slim: boolean, here: () => boolean}} options slim: above the composer, without what the strip shows; here: whether
+ *   this card is the one that is shown now
  * @returns {{element: HTMLElement, refresh: () => void}}
  */
-export function modelCard({ slim }) {
+export function modelCard({ slim, here }) {
   const element = h('section', { class: ['model-card', slim ? 'slim' : ''], 'aria-label': t.model.heading })
   const progress = loadingPart()
   let stayed = false
@@ -25,8 +26,13 @@ export function modelCard({ slim }) {
   const refresh = () => {
     const state = model.get()
     const { status, why, error } = state
-    const hidden = status === 'ready' || status === 'starting' || (slim && status === 'loading') || (status === 'elsewhere' && stayed && !slim)
+    const hidden = !here() || status === 'ready' || status === 'starting' || (slim && status === 'loading') || (status === 'elsewhere' && stayed && !slim)
     element.hidden = hidden
+    if (hidden) {
+      shape = ''
+      fill(element)
+      return
+    }
     if (status === 'loading') progress.update(state)
     const now = `${status} ${why} ${error?.code ?? ''} ${stayed} ${state.name} ${state.phase}`
     if (now === shape) return

@@ -23,8 +23,11 @@ export function mount(place, context) {
   const messages = log()
   const heading = h('h1', { class: 'hidden-text foreign', tabindex: -1 })
   const empty = h('div', { class: 'scroll empty' })
-  const slim = modelCard({ slim: true })
-  const full = modelCard({ slim: false })
+  let talking = false
+  /** What stands in the empty place: '', 'first' or 'empty'. */
+  let drawn = ''
+  const slim = modelCard({ slim: true, here: () => talking })
+  const full = modelCard({ slim: false, here: () => !talking && drawn === 'empty' })
   const box = composer({ send: submit, stop, editLast: messages.editLast })
   const middle = h('div', { class: 'middle' }, heading, messages.element, empty)
   const foot = h('div', { class: 'foot' }, h('div', { class: 'latest-place' }, messages.latest), h('div', { class: 'strip-slot' }), slim.element, box.element)
@@ -45,7 +48,6 @@ export function mount(place, context) {
   }
 
   /* ---- What stands where there are no messages yet ---- */
-  let drawn = ''
   const drawEmpty = () => {
     if (model.get().status === 'starting' || !conversations.conversations.get().ready) return
     const isFirst = model.get().status === 'none' && !looked && conversations.visible().length === 0
@@ -90,8 +92,10 @@ export function mount(place, context) {
     empty.hidden = hasMessages
     heading.hidden = !hasMessages
     heading.textContent = conversation?.title ?? ''
-    slim.element.classList.toggle('off', !hasMessages)
+    talking = hasMessages
     drawEmpty()
+    slim.refresh()
+    full.refresh()
     document.body.classList.toggle('card-shown', !hasMessages && model.get().status === 'loading')
     context.title(conversation?.title ?? '')
     look()
