@@ -17,9 +17,9 @@ static size_t stop_bytes(const nk_stop *stops, uint32_t n_stops) {
   return sum;
 }
 
-/* A byte may become U+FFFD, three bytes; so may each of an incomplete code point that is waiting. */
+/* What is held, and three bytes for each: a byte may become U+FFFD, and so may an incomplete code point that is waiting. */
 static uint64_t text_room(size_t max_piece) {
-  return NK_MAX_STOP_BYTES + NK_UTF8_REPLACEMENT_BYTES * ((uint64_t)max_piece + 4);
+  return NK_MAX_STOP_BYTES - 1 + NK_UTF8_REPLACEMENT_BYTES * ((uint64_t)max_piece + 1);
 }
 
 uint64_t nk_text_stream_bytes(const nk_stop *stops, uint32_t n_stops, size_t max_piece) {

@@ -193,10 +193,12 @@ static void a_stop_of_the_greatest_length_works_in_the_memory_given(void **state
     out += bytes;
     assert_int_equal(out, i < 15 ? 0 : 16 * (i + 1) - 255);
   }
-  /* The worst case of expansion: invalid bytes, three for one, behind a full hold. */
+  /* The worst case of expansion fills the memory to the last byte: invalid bytes, three for one, behind a full hold. */
+  assert_push(&f, "\xf0\x9f\x98", "");
   memset(piece, (char)0xff, sizeof piece);
   assert_int_equal(nk_text_stream_push(&f.stream, piece, 16, &text, &bytes, &error), NK_STATUS_OK);
-  assert_int_equal(bytes, 255 + 48);
+  assert_int_equal(bytes, 255 + 3 + 48);
+  assert_int_equal(bytes + 1 + 2 * 256, nk_text_stream_bytes(stops, 1, MAX_PIECE));
   free(f.memory);
 }
 
