@@ -24,13 +24,16 @@
 
 /*
  * NK_NO_UNROLL, before a loop. Sums of integers commute, so clang reassociates an unrolled sum and evaluates its products in an
- * order of its own, with more values alive than there are registers; engines then spill. A loop that stays a loop keeps the
- * order that is written. (The saturating additions of int16 sums that can't saturate serve the same end: they don't commute.)
+ * order of its own; and V8's older compiler moves all loads of a block to its front. Either way more values are alive than
+ * there are registers, and are spilled. A loop that stays a loop keeps the order that is written. (The saturating additions of
+ * int16 sums that can't saturate serve the same end: clang doesn't reorder them.)
+ * NK_INLINE: a kernel's body, compiled once for each set of constant arguments.
  */
 #ifdef __clang__
 #define NK_NO_UNROLL _Pragma("clang loop unroll(disable)")
 #else
 #define NK_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
+#define NK_INLINE static inline __attribute__((always_inline))
 
 #endif

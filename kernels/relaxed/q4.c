@@ -27,7 +27,7 @@ static inline void scales(v128_t *scale, v128_t *minimum, const uint8_t *packed,
   }
 }
 
-static inline void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks, uint32_t packed_bytes,
+NK_INLINE void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks, uint32_t packed_bytes,
                         bool has_minimum) {
   v128_t mask = NK_CONSTANT(nibble8);
   v128_t bits = NK_CONSTANT(half_bits), factor = NK_CONSTANT(half_scale), minus8 = NK_CONSTANT(minus8);
@@ -52,7 +52,7 @@ static inline void gemv(float *y, const uint8_t *packed, const uint8_t *act, uin
 }
 
 /* 4 tokens × 8 rows: eight integer sums in registers; the float sums stay in y between blocks. */
-static inline void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks,
+NK_INLINE void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks,
                         uint32_t packed_bytes, bool has_minimum) {
   v128_t mask = NK_CONSTANT(nibble8);
   v128_t bits = NK_CONSTANT(half_bits), factor = NK_CONSTANT(half_scale), minus8 = NK_CONSTANT(minus8);
@@ -62,16 +62,19 @@ static inline void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8
   }
   for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += 160) {
     v128_t scale[2], minimum[2], sum[4][2];
-    for (uint32_t j = 0; j < 4; j++) {
-      for (uint32_t nibble = 0; nibble < 2; nibble++) {
-        v128_t w0 = wasm_v128_load(packed + 16 * j), w1 = wasm_v128_load(packed + 64 + 16 * j);
-        if (nibble == 1) w0 = wasm_u16x8_shr(w0, 4), w1 = wasm_u16x8_shr(w1, 4);
-        w0 = wasm_v128_and(w0, mask), w1 = wasm_v128_and(w1, mask);
+    for (uint32_t t = 0; t < 4; t++) sum[t][0] = sum[t][1] = wasm_i16x8_splat(0);
+    const uint8_t *w = packed, *a = act;
+    NK_NO_UNROLL
+    for (uint32_t j = 0; j < 4; j++, w += 16) {
+      v128_t v0 = wasm_v128_load(w), v1 = wasm_v128_load(w + 64);
+      NK_NO_UNROLL
+      for (uint32_t nibble = 0; nibble < 2; nibble++, a += 4) {
+        v128_t w0 = wasm_v128_and(v0, mask), w1 = wasm_v128_and(v1, mask);
+        v0 = wasm_u16x8_shr(v0, 4), v1 = wasm_u16x8_shr(v1, 4);
         for (uint32_t t = 0; t < 4; t++) {
-          v128_t a = wasm_v128_load32_splat(act + 32 * t + 8 * j + 4 * nibble);
-          v128_t p0 = dot(a, w0), p1 = dot(a, w1);
-          sum[t][0] = j == 0 && nibble == 0 ? p0 : wasm_i16x8_add_sat(sum[t][0], p0);
-          sum[t][1] = j == 0 && nibble == 0 ? p1 : wasm_i16x8_add_sat(sum[t][1], p1);
+          v128_t four = wasm_v128_load32_splat(a + 32 * t);
+          sum[t][0] = wasm_i16x8_add_sat(sum[t][0], dot(four, w0));
+          sum[t][1] = wasm_i16x8_add_sat(sum[t][1], dot(four, w1));
         }
       }
     }

@@ -27,7 +27,7 @@ static inline void scales(v128_t *scale, v128_t *minimum, const uint8_t *packed,
 }
 
 /* The levels stay where they are in the lane, times 1, 16 or 256, with a sum for each factor: fewer shifts. */
-static inline void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks, uint32_t packed_bytes,
+NK_INLINE void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks, uint32_t packed_bytes,
                         bool has_minimum) {
   v128_t first = NK_CONSTANT(nibble16), second = NK_CONSTANT(second16), third = NK_CONSTANT(third16);
   v128_t bits = NK_CONSTANT(half_bits), factor = NK_CONSTANT(half_scale), minus8 = NK_CONSTANT(minus8);
@@ -59,7 +59,7 @@ static inline void gemv(float *y, const uint8_t *packed, const uint8_t *act, uin
 }
 
 /* 4 tokens × 8 rows: eight integer sums in registers; the float sums stay in y between blocks. */
-static inline void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks,
+NK_INLINE void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks,
                         uint32_t packed_bytes, bool has_minimum) {
   v128_t mask = NK_CONSTANT(nibble16);
   v128_t bits = NK_CONSTANT(half_bits), factor = NK_CONSTANT(half_scale), minus8 = NK_CONSTANT(minus8);
