@@ -9,13 +9,14 @@
 #include "core/label.h"
 #include "core/utf8.h"
 
-/* ---- Before cJSON sees the text ----------------------------------------------------------------------------------------- */
+/* ---- Before cJSON sees the text ---------------------------------------------------------------------------------- */
 
 static bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
 /*
- * Bounds depth and refuses \u0000, also as cJSON reads it from \u with anything but four hexadecimal digits. cJSON recurses up to 1000 levels, which a WebAssembly stack may not hold. Up to the first
- * error of the text, this sees the same strings and brackets as cJSON does; beyond it cJSON does not go.
+ * Bounds depth and refuses \u0000, also as cJSON reads it from \u with anything but four hexadecimal digits. cJSON recurses
+ * up to 1000 levels, which a WebAssembly stack may not hold. Up to the first error of the text, this sees the same strings
+ * and brackets as cJSON does; beyond it cJSON does not go.
  */
 static nk_status scan(const char *text, size_t length, nk_error *error) {
   bool in_string = false;
@@ -28,18 +29,20 @@ static nk_status scan(const char *text, size_t length, nk_error *error) {
       i++; /* the escaped byte is no quote; text[length] is NUL, so looking ahead is safe */
       if (text[i] != 'u') continue;
       if (strncmp(text + i, "u0000", 5) == 0) {
-        return nk_fail(error, NK_STATUS_DATA, "the options hold the character U+0000 at byte %zu; it is not allowed in a string",
-                       i - 1);
+        return nk_fail(error, NK_STATUS_DATA,
+                       "the options hold the character U+0000 at byte %zu; it is not allowed in a string", i - 1);
       }
       for (size_t d = 1; d <= 4; d++) {
         if (is_hex(text[i + d])) continue;
-        return nk_fail(error, NK_STATUS_DATA, "the options are not valid JSON at byte %zu: \\u needs four hexadecimal digits", i - 1);
+        return nk_fail(error, NK_STATUS_DATA,
+                       "the options are not valid JSON at byte %zu: \\u needs four hexadecimal digits", i - 1);
       }
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
       if (++depth > NK_JSON_MAX_DEPTH) {
-        return nk_fail(error, NK_STATUS_DATA, "the options are nested deeper than %u levels at byte %zu", NK_JSON_MAX_DEPTH, i);
+        return nk_fail(error, NK_STATUS_DATA, "the options are nested deeper than %u levels at byte %zu", NK_JSON_MAX_DEPTH,
+                       i);
       }
     } else if ((c == '}' || c == ']') && depth > 0) {
       depth--;
@@ -48,7 +51,7 @@ static nk_status scan(const char *text, size_t length, nk_error *error) {
   return NK_STATUS_OK;
 }
 
-/* ---- One option ------------------------------------------------------------------------------------------------------------ */
+/* ---- One option -------------------------------------------------------------------------------------------------- */
 
 /* What may stand there, for sentences. */
 static const char *allowed(const nk_json_option *option, double min, double max, char out[160]) {
@@ -105,7 +108,9 @@ static nk_status check(const nk_json_option *option, const cJSON *value, nk_erro
   char text[160];
   bool right = false;
   switch (option->kind) {
-    case NK_JSON_BOOL: right = cJSON_IsBool(value); break;
+    case NK_JSON_BOOL:
+      right = cJSON_IsBool(value);
+      break;
     case NK_JSON_CHOICE:
       right = cJSON_IsString(value);
       if (right && choice_of(option->choices, value->valuestring) < 0) {
@@ -125,7 +130,9 @@ static nk_status check(const nk_json_option *option, const cJSON *value, nk_erro
       }
       break;
     }
-    case NK_JSON_VALUE: right = true; break;
+    case NK_JSON_VALUE:
+      right = true;
+      break;
   }
   if (right) return NK_STATUS_OK;
   return nk_fail(error, NK_STATUS_DATA, "the option \"%s\" is %s; allowed is %s", option->key, kind_of(value),
@@ -135,12 +142,24 @@ static nk_status check(const nk_json_option *option, const cJSON *value, nk_erro
 /* After check. */
 static void assign(const nk_json_option *option, const cJSON *value) {
   switch (option->kind) {
-    case NK_JSON_BOOL: *(bool *)option->target = cJSON_IsTrue(value) != 0; break;
-    case NK_JSON_U32: *(uint32_t *)option->target = (uint32_t)value->valuedouble; break;
-    case NK_JSON_I32: *(int32_t *)option->target = (int32_t)value->valuedouble; break;
-    case NK_JSON_F64: *(double *)option->target = value->valuedouble; break;
-    case NK_JSON_CHOICE: *(uint32_t *)option->target = (uint32_t)choice_of(option->choices, value->valuestring); break;
-    case NK_JSON_VALUE: *(const cJSON **)option->target = value; break;
+    case NK_JSON_BOOL:
+      *(bool *)option->target = cJSON_IsTrue(value) != 0;
+      break;
+    case NK_JSON_U32:
+      *(uint32_t *)option->target = (uint32_t)value->valuedouble;
+      break;
+    case NK_JSON_I32:
+      *(int32_t *)option->target = (int32_t)value->valuedouble;
+      break;
+    case NK_JSON_F64:
+      *(double *)option->target = value->valuedouble;
+      break;
+    case NK_JSON_CHOICE:
+      *(uint32_t *)option->target = (uint32_t)choice_of(option->choices, value->valuestring);
+      break;
+    case NK_JSON_VALUE:
+      *(const cJSON **)option->target = value;
+      break;
   }
 }
 
@@ -159,10 +178,11 @@ static nk_status unknown_key(const nk_json_option *table, size_t n, const char *
     if (written < 0 || (size_t)written >= sizeof known - at) break; /* a list this long is cut; the key is named anyway */
     at += (size_t)written;
   }
-  return nk_fail(error, NK_STATUS_DATA, "there is no option \"%s\"; known are: %s", nk_label_of(key, strlen(key)).text, known);
+  return nk_fail(error, NK_STATUS_DATA, "there is no option \"%s\"; known are: %s", nk_label_of(key, strlen(key)).text,
+                 known);
 }
 
-/* ---- All of them ---------------------------------------------------------------------------------------------------------- */
+/* ---- All of them ------------------------------------------------------------------------------------------------- */
 
 /* A heap sort of the keys: a hundred thousand of them fit the limit of bytes, so comparing each with each would hang. */
 static void sift(const char **names, size_t root, size_t n) {
@@ -200,7 +220,8 @@ static nk_status check_duplicates(const cJSON *object, nk_error *error) {
   return status;
 }
 
-/* What holds at every level: no key twice, no number that float64 can't hold. The tree is at most NK_JSON_MAX_DEPTH deep: see scan. */
+/* What holds at every level: no key twice, no number that float64 can't hold. The tree is at most NK_JSON_MAX_DEPTH deep:
+ * see scan. */
 static nk_status check_tree(const cJSON *value, nk_error *error) {
   if (cJSON_IsNumber(value) && !isfinite(value->valuedouble)) {
     const char *key = value->string == NULL ? "" : value->string;
@@ -262,7 +283,7 @@ nk_status nk_json_options(const char *text, const nk_json_option *table, size_t 
   return status;
 }
 
-/* ---- Out ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Out --------------------------------------------------------------------------------------------------------- */
 
 /* A string item of bytes that may be anything; NULL when memory is out. */
 static cJSON *text_item(const char *bytes, size_t length) {

@@ -1,8 +1,8 @@
 /*
  * json.h: options come in and facts go out as JSON, through cJSON.
  *
- * Hostile  Options may come from a web page. They are bounded in bytes and depth before cJSON sees them, and every key, type and
- *          range is checked against a table; nothing is written to the targets unless all of it is right.
+ * Hostile  Options may come from a web page. They are bounded in bytes and depth before cJSON sees them, and every key,
+ *          type and range is checked against a table; nothing is written to the targets unless all of it is right.
  * Limits   cJSON keeps strings NUL-terminated, so that an escaped NUL would cut a string short: it is refused. Numbers are
  *          float64; an integer beyond 2^53 may not arrive exactly.
  */
@@ -35,10 +35,11 @@ typedef struct nk_json_option {
 
 /*
  * Reads the object `text` by `table` [n]. NULL or "" is {}. A key that is missing or null leaves its target as it is.
- * DATA, naming the key and what is allowed: unknown key, wrong type, out of range, no integer, duplicate key, too deep, too long,
- * an escaped NUL, no JSON (cJSON does not tell that from memory running out). Then no target was written and *root is NULL.
- * *root owns the tree that VALUE targets point into; the caller cJSON_Delete()s it (NULL is fine). `root` may be NULL when the
- * table has no VALUE.
+ * DATA, naming the key and what is allowed: unknown key, wrong type, out of range, no integer, duplicate key, too deep, too
+ * long, an escaped NUL, no JSON (cJSON does not tell that from memory running out). Then no target was written and *root is
+ * NULL.
+ * *root owns the tree that VALUE targets point into; the caller cJSON_Delete()s it (NULL is fine). `root` may be NULL when
+ * the table has no VALUE.
  */
 nk_status nk_json_options(const char *text, const nk_json_option *table, size_t n, cJSON **root, nk_error *error);
 

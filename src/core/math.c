@@ -25,8 +25,8 @@ static double from_bits(uint64_t bits) {
 static double power_of_2(int k) { return from_bits((uint64_t)(k + 1023) << 52); }
 
 /*
- * x = k ln 2 + r with |r| <= ln 2 / 2, e^x = 2^k e^r, and e^r by its Taylor series up to r^13 / 13! (the rest is below 2^-57).
- * r is kept as high + low, since the rounding of one double would cost a whole unit at large x.
+ * x = k ln 2 + r with |r| <= ln 2 / 2, e^x = 2^k e^r, and e^r by its Taylor series up to r^13 / 13! (the rest is below
+ * 2^-57). r is kept as high + low, since the rounding of one double would cost a whole unit at large x.
  */
 double nk_exp_f64(double x) {
   if (!(x == x)) return x;
@@ -45,7 +45,8 @@ double nk_exp_f64(double x) {
   double p = first + r4 * (second + r4 * third);
   /* e^(r + low) = 1 + r + (r² p + low (1 + r)), smallest first. */
   double y = 1.0 + (r + (r2 * p + (low + low * r)));
-  /* Two steps, so that neither factor leaves the normal range; only the last product rounds, and only where it is subnormal. */
+  /* Two steps, so that neither factor leaves the normal range; only the last product rounds, and only where it is
+   * subnormal. */
   if (k > 1023) return y * power_of_2(1023) * power_of_2(k - 1023);
   if (k < -1022) return y * power_of_2(k + 1022) * power_of_2(-1022);
   return y * power_of_2(k);
@@ -53,7 +54,8 @@ double nk_exp_f64(double x) {
 
 /*
  * x = 2^k (1 + f) with 1 + f in [√½, √2). With s = f / (2 + f), ln(1 + f) = 2 artanh(s) = 2s + s R, R = 2s²/3 + 2s⁴/5 + ...
- * Since 2s = f - s f and s f = f²/2 - s f²/2, the sum is f - (f²/2 - s (f²/2 + R)): f is exact, and all that rounds is small.
+ * Since 2s = f - s f and s f = f²/2 - s f²/2, the sum is f - (f²/2 - s (f²/2 + R)): f is exact, and all that rounds is
+ * small.
  */
 double nk_log_f64(double x) {
   uint64_t bits = bits_of(x);

@@ -6,7 +6,7 @@
 
 #include "core/math.h"
 
-/* ---- The generator ------------------------------------------------------------------------------------------------------- */
+/* ---- The generator ----------------------------------------------------------------------------------------------- */
 
 /* PCG32 with stream 54, the one of its authors' example, so that their numbers are a test. */
 #define PCG_MULTIPLIER 6364136223846793005u
@@ -33,15 +33,17 @@ double nk_random_f64(nk_random *random) {
   return (double)((high << 32 | low) >> 11) * 0x1p-53;
 }
 
-/* ---- Options --------------------------------------------------------------------------------------------------------------- */
+/* ---- Options ----------------------------------------------------------------------------------------------------- */
 
 nk_sampler_options nk_sampler_defaults(void) {
-  return (nk_sampler_options){.temperature = 1, .top_p = 1, .typical_p = 1, .repetition_penalty = 1, .repetition_sees_prompt = true};
+  return (nk_sampler_options){
+      .temperature = 1, .top_p = 1, .typical_p = 1, .repetition_penalty = 1, .repetition_sees_prompt = true};
 }
 
 static nk_status check_range(const char *name, double value, double min, double max, nk_error *error) {
   if (value >= min && value <= max) return NK_STATUS_OK; /* false for NaN */
-  return nk_fail(error, NK_STATUS_DATA, "the option \"%s\" is %.10g; allowed is a number from %.10g to %.10g", name, value, min, max);
+  return nk_fail(error, NK_STATUS_DATA, "the option \"%s\" is %.10g; allowed is a number from %.10g to %.10g", name, value,
+                 min, max);
 }
 
 static nk_status check_options(const nk_sampler_options *o, uint32_t vocab, nk_error *error) {
@@ -63,8 +65,8 @@ static nk_status check_options(const nk_sampler_options *o, uint32_t vocab, nk_e
   }
   for (uint32_t i = 0; i < o->n_bias; i++) {
     if (o->bias[i].token < 0 || (uint32_t)o->bias[i].token >= vocab) {
-      return nk_fail(error, NK_STATUS_DATA, "the option \"logit_bias\" names the token %d; allowed are 0 to %u", o->bias[i].token,
-                     vocab - 1);
+      return nk_fail(error, NK_STATUS_DATA, "the option \"logit_bias\" names the token %d; allowed are 0 to %u",
+                     o->bias[i].token, vocab - 1);
     }
     nk_status status = check_range("logit_bias", (double)o->bias[i].bias, -1000, 1000, error);
     if (status != NK_STATUS_OK) return status;
@@ -74,7 +76,8 @@ static nk_status check_options(const nk_sampler_options *o, uint32_t vocab, nk_e
 
 uint64_t nk_sampler_bytes(uint32_t vocab) { return (uint64_t)vocab * (sizeof(double) + sizeof(nk_candidate)); }
 
-nk_status nk_sampler_init(nk_sampler *sampler, const nk_sampler_options *options, uint32_t vocab, void *scratch, nk_error *error) {
+nk_status nk_sampler_init(nk_sampler *sampler, const nk_sampler_options *options, uint32_t vocab, void *scratch,
+                          nk_error *error) {
   memset(sampler, 0, sizeof *sampler);
   nk_status status = check_options(options, vocab, error);
   if (status != NK_STATUS_OK) return status;
@@ -86,7 +89,7 @@ nk_status nk_sampler_init(nk_sampler *sampler, const nk_sampler_options *options
   return NK_STATUS_OK;
 }
 
-/* ---- Bias and penalties ----------------------------------------------------------------------------------------------------- */
+/* ---- Bias and penalties ------------------------------------------------------------------------------------------ */
 
 /* Back to float, within its range: beyond it the conversion is undefined. */
 static float narrow(double score) {
@@ -112,7 +115,8 @@ static void penalize_one(const nk_sampler_options *o, nk_candidate *candidate, c
 static void penalize(nk_sampler *sampler, const int32_t *past, uint32_t n_past, uint32_t n_prompt) {
   const nk_sampler_options *o = &sampler->options;
   bool repetition = o->repetition_penalty < 1 || o->repetition_penalty > 1;
-  bool frequency = o->frequency_penalty < 0 || o->frequency_penalty > 0 || o->presence_penalty < 0 || o->presence_penalty > 0;
+  bool frequency =
+      o->frequency_penalty < 0 || o->frequency_penalty > 0 || o->presence_penalty < 0 || o->presence_penalty > 0;
   if (!repetition && !frequency) return;
   _Static_assert(sizeof(counts) == sizeof(double), "the counts lie in the keys' memory");
   counts *seen = (counts *)(void *)sampler->keys;
@@ -130,7 +134,7 @@ static void penalize(nk_sampler *sampler, const int32_t *past, uint32_t n_past, 
   }
 }
 
-/* ---- Order ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Order ------------------------------------------------------------------------------------------------------- */
 
 /* True when a comes before b: the higher score, then the lower id. */
 static bool before(nk_candidate a, nk_candidate b) {
@@ -161,8 +165,8 @@ static void pop(nk_candidate *heap, uint32_t n) {
   sift(heap, 0, n - 1);
 }
 
-/* After `kept` pops from [n], they lie at the end, the first one last: puts them at the beginning, in order. Both ends may overlap,
-   so it turns the whole array when more than half was kept. */
+/* After `kept` pops from [n], they lie at the end, the first one last: puts them at the beginning, in order. Both ends may
+   overlap, so it turns the whole array when more than half was kept. */
 static void gather_popped(nk_candidate *candidates, uint32_t n, uint32_t kept) {
   for (uint32_t low = 0, high = n - 1; low < kept && low < high; low++, high--) {
     nk_candidate other = candidates[low];
@@ -194,7 +198,7 @@ static void sift_keyed(nk_sampler *s, uint32_t root, uint32_t n) {
   }
 }
 
-/* ---- Filters: candidates [n] in, the kept ones at the beginning and their number out --------------------------------------- */
+/* ---- Filters: candidates [n] in, the kept ones at the beginning and their number out ----------------------------- */
 
 static float highest(const nk_candidate *candidates, uint32_t n) {
   float top = candidates[0].score;
@@ -269,7 +273,7 @@ static uint32_t keep_min_p(nk_candidate *candidates, uint32_t n, double min_p) {
   return kept; /* the highest at least: ln min_p <= 0 */
 }
 
-/* ---- The draw ---------------------------------------------------------------------------------------------------------------- */
+/* ---- The draw ---------------------------------------------------------------------------------------------------- */
 
 static nk_status take_logits(nk_sampler *sampler, const float *logits, nk_error *error) {
   for (uint32_t i = 0; i < sampler->vocab; i++) {
@@ -281,7 +285,8 @@ static nk_status take_logits(nk_sampler *sampler, const float *logits, nk_error 
   }
   for (uint32_t i = 0; i < sampler->options.n_bias; i++) {
     nk_candidate *candidate = &sampler->candidates[sampler->options.bias[i].token];
-    if (candidate->score >= -FLT_MAX) candidate->score = narrow((double)candidate->score + (double)sampler->options.bias[i].bias);
+    if (candidate->score >= -FLT_MAX)
+      candidate->score = narrow((double)candidate->score + (double)sampler->options.bias[i].bias);
   }
   return NK_STATUS_OK;
 }
@@ -305,8 +310,10 @@ static uint32_t draw(nk_sampler *sampler, uint32_t n) {
   uint32_t low = 0, high = n - 1;
   while (low < high) {
     uint32_t middle = low + (high - low) / 2;
-    if (sampler->keys[middle] > target) high = middle;
-    else low = middle + 1;
+    if (sampler->keys[middle] > target)
+      high = middle;
+    else
+      low = middle + 1;
   }
   while (low > 0 && !(sampler->keys[low] > sampler->keys[low - 1])) low--; /* the product rounded up to the whole sum */
   return candidates[low].token;
@@ -336,7 +343,7 @@ nk_status nk_sampler_draw(nk_sampler *sampler, const float *logits, const int32_
   return NK_STATUS_OK;
 }
 
-/* ---- Log-probabilities -------------------------------------------------------------------------------------------------------- */
+/* ---- Log-probabilities ------------------------------------------------------------------------------------------- */
 
 /* ln Σ e^x, by id. */
 static double log_sum(const float *logits, uint32_t vocab) {

@@ -1,23 +1,23 @@
 /*
- * sampler.h: from logits to the next token. Pure: no model, no allocation, no clock; the same logits, past and seed give the same
- * token in every build and on every host (own exp and log, sums in a fixed order, a generator of its own).
+ * sampler.h: from logits to the next token. Pure: no model, no allocation, no clock; the same logits, past and seed give
+ * the same token in every build and on every host (own exp and log, sums in a fixed order, a generator of its own).
  *
- * Steps, in llama.cpp's default order (penalties, top-k, typical, top-p, min-p, temperature), each on what the one before left:
- *   1. logit bias             s += bias                                                        (OpenAI API, `logit_bias`)
- *   2. repetition penalty θ   s = s > 0 ? s/θ : s·θ, once for each token in the window       (CTRL, arXiv:1909.05858, 4.1;
- *                             the product for negative s is Hugging Face's correction, since division would reward them)
- *   3. frequency, presence    s -= count·frequency + [count > 0]·presence                    (OpenAI API)
- *   4. temperature 0          greedy: the highest s; of equal ones the lowest id. Nothing below happens.
- *   5. top-k                  the k highest; of equal ones the lower ids                      (arXiv:1805.04833, 5.4)
- *   6. typical                ordered by |-ln p - H|, H the entropy, the fewest whose mass reaches typical_p (arXiv:2202.00666)
- *   7. top-p                  ordered by p, the fewest whose mass reaches top_p               (arXiv:1904.09751, 3.1)
- *   8. min-p                  those with p >= min_p · (highest p)                             (arXiv:2407.01082)
- *   9. draw                   from softmax(s / temperature), by one number u in [0, 1) against the running sum
- * Filters 6 and 7 take p as the softmax of what is left, at temperature 1. Each keeps at least one token. A logit of -infinity
- * rules a token out.
+ * Steps, in llama.cpp's default order, each on what the one before left:
+ *   1. logit bias            s += bias (OpenAI API)
+ *   2. repetition penalty θ  s = s > 0 ? s/θ : s·θ, once for each token in the window (CTRL, arXiv:1909.05858, 4.1; the
+ *                            product for negative s as in Hugging Face's version, since division would reward them)
+ *   3. frequency, presence   s -= count·frequency + [count > 0]·presence (OpenAI API)
+ *   4. temperature 0         greedy: the highest s; of equal ones the lowest id. Nothing below happens.
+ *   5. top-k                 the k highest; of equal ones the lower ids (arXiv:1805.04833)
+ *   6. typical               by |-ln p - H|, H the entropy, the fewest whose mass reaches typical_p (arXiv:2202.00666)
+ *   7. top-p                 by p, the fewest whose mass reaches top_p (arXiv:1904.09751)
+ *   8. min-p                 those with p >= min_p · (highest p) (arXiv:2407.01082)
+ *   9. draw                  from softmax(s / temperature), by one number u in [0, 1) against the running sum
+ * Filters 6 and 7 take p as the softmax of what is left, at temperature 1. Each keeps at least one token. A logit of
+ * -infinity rules a token out.
  *
- * Generator   PCG32 (XSH-RR 64/32, https://www.pcg-random.org, M. O'Neill 2014); its stream is fixed, its state comes from the seed.
- * Cost        one pass over the vocabulary and a heap; only what a filter keeps is ever put in order.
+ * Generator   PCG32 (XSH-RR 64/32, M. O'Neill 2014); its stream is fixed, its state comes from the seed.
+ * Cost        One pass over the vocabulary and a heap; only what a filter keeps is ever put in order.
  */
 #ifndef NOOK_GENERATE_SAMPLER_H
 #define NOOK_GENERATE_SAMPLER_H
@@ -32,18 +32,18 @@ typedef struct nk_logit_bias {
 } nk_logit_bias;
 
 typedef struct nk_sampler_options {
-  double temperature;        /* [0, 100]; 0: greedy */
-  double top_p;              /* [0, 1]; 1: off */
-  double min_p;              /* [0, 1]; 0: off */
-  double typical_p;          /* [0, 1]; 1: off */
-  double repetition_penalty; /* [0.01, 100]; 1: off */
-  double frequency_penalty;  /* [-2, 2]; 0: off */
-  double presence_penalty;   /* [-2, 2]; 0: off */
-  uint32_t top_k;            /* 0: off */
-  uint32_t penalty_window;   /* the last tokens that penalties look at; 0: all */
+  double temperature;          /* [0, 100]; 0: greedy */
+  double top_p;                /* [0, 1]; 1: off */
+  double min_p;                /* [0, 1]; 0: off */
+  double typical_p;            /* [0, 1]; 1: off */
+  double repetition_penalty;   /* [0.01, 100]; 1: off */
+  double frequency_penalty;    /* [-2, 2]; 0: off */
+  double presence_penalty;     /* [-2, 2]; 0: off */
+  uint32_t top_k;              /* 0: off */
+  uint32_t penalty_window;     /* the last tokens that penalties look at; 0: all */
   bool repetition_sees_prompt; /* the repetition penalty counts the prompt's tokens too (as in Hugging Face's) */
   bool frequency_sees_prompt;  /* so do the frequency and presence penalties (OpenAI's look at the completion alone) */
-  const nk_logit_bias *bias; /* [n_bias], borrowed as long as the sampler lives; biases of one token add up; [-1000, 1000] */
+  const nk_logit_bias *bias;   /* [n_bias], borrowed while the sampler lives; those of one token add up; [-1000, 1000] */
   uint32_t n_bias;
   uint64_t seed;
 } nk_sampler_options;
@@ -76,14 +76,15 @@ typedef struct nk_sampler {
 /* Bytes of scratch for a vocabulary. */
 uint64_t nk_sampler_bytes(uint32_t vocab);
 
-/* Checks the options (DATA, naming the option and what is allowed). scratch: nk_sampler_bytes(vocab), aligned to 8, the caller's,
-   and it outlives the sampler. vocab > 0. */
-nk_status nk_sampler_init(nk_sampler *sampler, const nk_sampler_options *options, uint32_t vocab, void *scratch, nk_error *error);
+/* Checks the options (DATA, naming the option and what is allowed). scratch: nk_sampler_bytes(vocab), aligned to 8, the
+   caller's, and it outlives the sampler. vocab > 0. */
+nk_status nk_sampler_init(nk_sampler *sampler, const nk_sampler_options *options, uint32_t vocab, void *scratch,
+                          nk_error *error);
 
 /*
- * Draws the next token. logits [vocab] are not changed. past [n_past]: the tokens so far, of which the first n_prompt are the
- * prompt's; those outside the vocabulary are passed over. INTERNAL when a logit is NaN or +infinity (a model whose arithmetic
- * broke), or none is finite.
+ * Draws the next token. logits [vocab] are not changed. past [n_past]: the tokens so far, of which the first n_prompt are
+ * the prompt's; those outside the vocabulary are passed over. INTERNAL when a logit is NaN or +infinity (a model whose
+ * arithmetic broke), or none is finite.
  */
 nk_status nk_sampler_draw(nk_sampler *sampler, const float *logits, const int32_t *past, uint32_t n_past, uint32_t n_prompt,
                           int32_t *token, nk_error *error);

@@ -6,7 +6,7 @@
 #include "core/label.h"
 #include "core/utf8.h"
 
-/* ---- Beginning --------------------------------------------------------------------------------------------------------- */
+/* ---- Beginning --------------------------------------------------------------------------------------------------- */
 
 /* Bytes of all stop strings, each counted up to the limit, so that a wrong one can't make the sum wrap. */
 static size_t stop_bytes(const nk_stop *stops, uint32_t n_stops) {
@@ -34,7 +34,8 @@ static nk_status check_stop(const nk_stop *stop, uint32_t index, nk_error *error
   for (size_t at = 0; at < stop->length;) {
     uint32_t step;
     if (nk_utf8_scan(stop->bytes + at, stop->length - at, &step) != NK_UTF8_WHOLE) {
-      return nk_fail(error, NK_STATUS_DATA, "stop string %u (\"%s\") is not valid UTF-8, so that no text could ever hold it", index,
+      return nk_fail(error, NK_STATUS_DATA,
+                     "stop string %u (\"%s\") is not valid UTF-8, so that no text could ever hold it", index,
                      nk_label_of(stop->bytes, stop->length).text);
     }
     at += step;
@@ -53,8 +54,8 @@ static void fill_fallback(const char *stop, uint32_t length, uint8_t *fallback) 
   }
 }
 
-nk_status nk_text_stream_init(nk_text_stream *stream, const nk_stop *stops, uint32_t n_stops, size_t max_piece, void *memory,
-                              nk_error *error) {
+nk_status nk_text_stream_init(nk_text_stream *stream, const nk_stop *stops, uint32_t n_stops, size_t max_piece,
+                              void *memory, nk_error *error) {
   memset(stream, 0, sizeof *stream);
   stream->stopped = -1;
   if (n_stops > NK_MAX_STOPS) {
@@ -82,7 +83,7 @@ nk_status nk_text_stream_init(nk_text_stream *stream, const nk_stop *stops, uint
   return NK_STATUS_OK;
 }
 
-/* ---- Matching ----------------------------------------------------------------------------------------------------------- */
+/* ---- Matching ---------------------------------------------------------------------------------------------------- */
 
 /* Takes one byte of decoded text. Returns the length of the longest stop string that it completes, or 0. */
 static uint32_t match_byte(nk_text_stream *stream, char byte) {
@@ -118,7 +119,7 @@ static bool add(nk_text_stream *stream, size_t *used, const char *bytes, uint32_
   return true;
 }
 
-/* ---- Text ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Text -------------------------------------------------------------------------------------------------------- */
 
 /* Takes one raw byte; as `add`. */
 static bool decode_byte(nk_text_stream *stream, size_t *used, char byte) {
@@ -128,7 +129,8 @@ static bool decode_byte(nk_text_stream *stream, size_t *used, char byte) {
     nk_utf8 kind = nk_utf8_scan(stream->tail, stream->n_tail, &length);
     if (kind == NK_UTF8_CUT) return true; /* at most 3 bytes wait */
     bool whole = kind == NK_UTF8_WHOLE;
-    if (!add(stream, used, whole ? stream->tail : NK_UTF8_REPLACEMENT, whole ? length : NK_UTF8_REPLACEMENT_BYTES)) return false;
+    if (!add(stream, used, whole ? stream->tail : NK_UTF8_REPLACEMENT, whole ? length : NK_UTF8_REPLACEMENT_BYTES))
+      return false;
     stream->n_tail -= length;
     memmove(stream->tail, stream->tail + length, stream->n_tail);
   }
@@ -165,7 +167,8 @@ nk_status nk_text_stream_push(nk_text_stream *stream, const char *bytes, size_t 
   if (n > stream->max_piece || stream->stopped >= 0) {
     give(stream, 0, 0, text, text_bytes);
     if (stream->stopped >= 0) return NK_STATUS_OK;
-    return nk_fail(error, NK_STATUS_INTERNAL, "a token of %zu bytes came where at most %zu were announced", n, stream->max_piece);
+    return nk_fail(error, NK_STATUS_INTERNAL, "a token of %zu bytes came where at most %zu were announced", n,
+                   stream->max_piece);
   }
   size_t used = take_up(stream);
   bool open = true;

@@ -8,7 +8,7 @@
 #include "core/cursor.h"
 #include "gguf/internal.h"
 
-/* ---- Small things ---------------------------------------------------------------------------------------------------- */
+/* ---- Small things ------------------------------------------------------------------------------------------------ */
 
 void nk_gguf_format(char *out, size_t size, const char *format, ...) {
   va_list arguments;
@@ -27,17 +27,22 @@ uint32_t nk_gguf_element_bytes(nk_gguf_type type) {
   switch (type) {
     case NK_GGUF_U8:
     case NK_GGUF_I8:
-    case NK_GGUF_BOOL: return 1;
+    case NK_GGUF_BOOL:
+      return 1;
     case NK_GGUF_U16:
-    case NK_GGUF_I16: return 2;
+    case NK_GGUF_I16:
+      return 2;
     case NK_GGUF_U32:
     case NK_GGUF_I32:
-    case NK_GGUF_F32: return 4;
+    case NK_GGUF_F32:
+      return 4;
     case NK_GGUF_U64:
     case NK_GGUF_I64:
-    case NK_GGUF_F64: return 8;
+    case NK_GGUF_F64:
+      return 8;
     case NK_GGUF_STRING:
-    case NK_GGUF_ARRAY: break;
+    case NK_GGUF_ARRAY:
+      break;
   }
   return 0;
 }
@@ -49,7 +54,7 @@ static const char *type_name(nk_gguf_type type) {
   return names[type];
 }
 
-/* ---- Lookups ------------------------------------------------------------------------------------------------------------ */
+/* ---- Lookups ----------------------------------------------------------------------------------------------------- */
 
 const nk_gguf_pair *nk_gguf_find(const nk_gguf *gguf, const char *key) {
   size_t length = strlen(key);
@@ -61,8 +66,10 @@ const nk_gguf_pair *nk_gguf_find(const nk_gguf *gguf, const char *key) {
     const nk_gguf_pair *pair = &gguf->pairs[gguf->pair_index[middle]];
     int order = nk_gguf_compare(wanted, pair->key);
     if (order == 0) return pair;
-    if (order < 0) high = middle;
-    else low = middle + 1;
+    if (order < 0)
+      high = middle;
+    else
+      low = middle + 1;
   }
   return NULL;
 }
@@ -77,13 +84,15 @@ const nk_gguf_tensor *nk_gguf_find_tensor(const nk_gguf *gguf, const char *name)
     const nk_gguf_tensor *tensor = &gguf->tensors[gguf->tensor_index[middle]];
     int order = nk_gguf_compare(wanted, tensor->name);
     if (order == 0) return tensor;
-    if (order < 0) high = middle;
-    else low = middle + 1;
+    if (order < 0)
+      high = middle;
+    else
+      low = middle + 1;
   }
   return NULL;
 }
 
-/* ---- Elements ------------------------------------------------------------------------------------------------------------ */
+/* ---- Elements ---------------------------------------------------------------------------------------------------- */
 
 /* The little-endian bits of element `index`, which has `bytes` bytes. */
 static uint64_t bits_at(const nk_gguf_pair *pair, uint64_t index, uint32_t bytes) {
@@ -123,11 +132,13 @@ int64_t nk_gguf_integer_at(const nk_gguf_pair *pair, uint64_t index) {
     case NK_GGUF_I8:
     case NK_GGUF_I16:
     case NK_GGUF_I32:
-    case NK_GGUF_I64: return signed_of(bits_at(pair, index, bytes), bytes);
+    case NK_GGUF_I64:
+      return signed_of(bits_at(pair, index, bytes), bytes);
     case NK_GGUF_F32:
     case NK_GGUF_F64:
     case NK_GGUF_STRING:
-    case NK_GGUF_ARRAY: break;
+    case NK_GGUF_ARRAY:
+      break;
   }
   return 0;
 }
@@ -149,7 +160,7 @@ double nk_gguf_number_at(const nk_gguf_pair *pair, uint64_t index) {
   return (double)nk_gguf_integer_at(pair, index);
 }
 
-/* ---- Getters -------------------------------------------------------------------------------------------------------------- */
+/* ---- Getters ----------------------------------------------------------------------------------------------------- */
 
 static nk_status wrong_type(const nk_gguf_pair *pair, const char *key, const char *wanted, nk_error *error) {
   bool array = pair->type == NK_GGUF_ARRAY;
@@ -158,7 +169,8 @@ static nk_status wrong_type(const nk_gguf_pair *pair, const char *key, const cha
 }
 
 static bool is_integer(nk_gguf_type type) {
-  return type != NK_GGUF_BOOL && type != NK_GGUF_F32 && type != NK_GGUF_F64 && type != NK_GGUF_STRING && type != NK_GGUF_ARRAY;
+  return type != NK_GGUF_BOOL && type != NK_GGUF_F32 && type != NK_GGUF_F64 && type != NK_GGUF_STRING &&
+         type != NK_GGUF_ARRAY;
 }
 
 nk_status nk_gguf_get_u32(const nk_gguf *gguf, const char *key, uint32_t fallback, uint32_t min, uint32_t max,

@@ -2,8 +2,8 @@
  * parse.c: from bytes to an nk_gguf; see gguf.h for the format and the limits. Lookups and getters are in gguf.c.
  *
  * The reader keeps three lengths apart: what is in memory (`available`), what the file has (`file_bytes`), and what a
- * header may have (NK_GGUF_MAX_HEADER). A read beyond the second or third is an error at once, so that a host is never asked
- * for bytes that cannot help; one beyond the first alone ends the try and asks for more.
+ * header may have (NK_GGUF_MAX_HEADER). A read beyond the second or third is an error at once, so that a host is never
+ * asked for bytes that cannot help; one beyond the first alone ends the try and asks for more.
  */
 #include "gguf/gguf.h"
 
@@ -15,7 +15,7 @@
 #include "gguf/internal.h"
 #include "gguf/types.h"
 
-#define FIRST_READ 65536u /* the least that a next try asks for */
+#define FIRST_READ 65536u    /* the least that a next try asks for */
 #define MIN_PAIR_BYTES 14u   /* key length 8, key 1, type 4, value 1 */
 #define MIN_TENSOR_BYTES 33u /* name length 8, name 1, dimensions 4, one dimension 8, type 4, offset 8 */
 #define MIN_STRING_BYTES 8u
@@ -82,7 +82,7 @@ static bool read_name(reader *r, const char *what, uint32_t index, nk_text *name
   return true;
 }
 
-/* ---- Key/value pairs ----------------------------------------------------------------------------------------------- */
+/* ---- Key/value pairs --------------------------------------------------------------------------------------------- */
 
 static bool skip_string(reader *r) {
   uint64_t length;
@@ -122,7 +122,8 @@ static bool read_fixed(reader *r, nk_gguf_pair *pair) {
   if (pair->element_type != NK_GGUF_BOOL) return true;
   for (uint64_t i = 0; i < bytes; i++) {
     if (pair->value[i] > 1) {
-      r->status = nk_fail(r->error, NK_STATUS_FORMAT, "%s holds the bool %u; allowed are 0 and 1", r->where, pair->value[i]);
+      r->status =
+          nk_fail(r->error, NK_STATUS_FORMAT, "%s holds the bool %u; allowed are 0 and 1", r->where, pair->value[i]);
       return false;
     }
   }
@@ -168,7 +169,7 @@ static bool read_pair(reader *r, uint32_t index, nk_gguf_pair *pair) {
   return type == NK_GGUF_ARRAY ? read_string_array(r, pair) : skip_string(r);
 }
 
-/* ---- Tensors --------------------------------------------------------------------------------------------------------- */
+/* ---- Tensors ----------------------------------------------------------------------------------------------------- */
 
 /* Multiplies in u64; false when the product would not fit. */
 static bool multiply(uint64_t *product, uint64_t factor) {
@@ -232,17 +233,17 @@ static bool place_tensor(reader *r, const nk_gguf *gguf, nk_gguf_tensor *tensor)
   /* header_bytes <= file_bytes, so neither difference wraps, and the sum that is stored is the one that was checked. */
   uint64_t room = r->file_bytes - gguf->header_bytes;
   if (tensor->offset > room || tensor->bytes > room - tensor->offset) {
-    r->status = nk_fail_hint(r->error, NK_STATUS_FORMAT, "Download the file again; it is cut short or damaged.",
-                             "%s needs %llu bytes at offset %llu of the data, but the file has only %llu bytes of data",
-                             r->where, (unsigned long long)tensor->bytes, (unsigned long long)tensor->offset,
-                             (unsigned long long)room);
+    r->status =
+        nk_fail_hint(r->error, NK_STATUS_FORMAT, "Download the file again; it is cut short or damaged.",
+                     "%s needs %llu bytes at offset %llu of the data, but the file has only %llu bytes of data", r->where,
+                     (unsigned long long)tensor->bytes, (unsigned long long)tensor->offset, (unsigned long long)room);
     return false;
   }
   tensor->offset += gguf->header_bytes;
   return true;
 }
 
-/* ---- Sorted indexes ---------------------------------------------------------------------------------------------------- */
+/* ---- Sorted indexes ---------------------------------------------------------------------------------------------- */
 
 /* The order of two rows of a table: negative, 0 or positive. */
 typedef int (*row_order)(const nk_gguf *gguf, uint32_t a, uint32_t b);
@@ -331,15 +332,16 @@ static bool index_tensors(reader *r, nk_gguf *gguf) {
   return true;
 }
 
-/* ---- The whole header ------------------------------------------------------------------------------------------------ */
+/* ---- The whole header -------------------------------------------------------------------------------------------- */
 
 static bool read_version(reader *r, nk_gguf *gguf) {
   nk_gguf_format(r->where, sizeof r->where, "magic and version");
   const char *hint = "Give a model in the GGUF format; its name usually ends in .gguf.";
   uint32_t magic;
   if (r->file_bytes < 8) {
-    r->status = nk_fail_hint(r->error, NK_STATUS_FORMAT, hint, "the file has only %llu bytes, which is too short for a GGUF file",
-                             (unsigned long long)r->file_bytes);
+    r->status =
+        nk_fail_hint(r->error, NK_STATUS_FORMAT, hint, "the file has only %llu bytes, which is too short for a GGUF file",
+                     (unsigned long long)r->file_bytes);
     return false;
   }
   if (!read_u32(r, &magic)) return false;
@@ -366,8 +368,9 @@ static bool read_counts(reader *r, nk_gguf *gguf) {
   uint64_t tensors, pairs;
   if (!read_u64(r, &tensors) || !read_u64(r, &pairs)) return false;
   if (tensors > NK_GGUF_MAX_TENSORS || pairs > NK_GGUF_MAX_PAIRS) {
-    r->status = nk_fail(r->error, NK_STATUS_FORMAT, "the GGUF header claims %llu tensors and %llu keys; the limits are %u and %u",
-                        (unsigned long long)tensors, (unsigned long long)pairs, NK_GGUF_MAX_TENSORS, NK_GGUF_MAX_PAIRS);
+    r->status =
+        nk_fail(r->error, NK_STATUS_FORMAT, "the GGUF header claims %llu tensors and %llu keys; the limits are %u and %u",
+                (unsigned long long)tensors, (unsigned long long)pairs, NK_GGUF_MAX_TENSORS, NK_GGUF_MAX_PAIRS);
     return false;
   }
   uint64_t left = r->file_bytes - r->cursor.offset;
@@ -422,7 +425,8 @@ nk_status nk_gguf_parse(nk_gguf *out, const uint8_t *buffer, uint64_t available,
   *more = 0;
   uint64_t most = file_bytes < NK_GGUF_MAX_HEADER ? file_bytes : NK_GGUF_MAX_HEADER;
   if (available > most) available = most;
-  reader r = {.cursor = nk_cursor_over(buffer, available), .file_bytes = file_bytes, .status = NK_STATUS_OK, .error = error};
+  reader r = {
+      .cursor = nk_cursor_over(buffer, available), .file_bytes = file_bytes, .status = NK_STATUS_OK, .error = error};
   if (read_header(&r, out)) return NK_STATUS_OK;
   nk_gguf_free(out);
   if (r.status != NK_STATUS_OK) return r.status;

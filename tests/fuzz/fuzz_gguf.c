@@ -1,17 +1,17 @@
 /*
  * fuzz_gguf.c: the GGUF reader as a host drives it.
  *
- * The first byte chooses how much is in memory at the first try and whether the file claims to be longer than it is; the rest
- * is the file. What is asserted here is the contract of gguf.h: growth of `more`, tensors inside the file, sorted unique names,
- * the same result whole and in pieces, and every element of every array readable.
+ * The first byte chooses how much is in memory at the first try and whether the file claims to be longer than it is; the
+ * rest is the file. What is asserted here is the contract of gguf.h: growth of `more`, tensors inside the file, sorted
+ * unique names, the same result whole and in pieces, and every element of every array readable.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "gguf/gguf.h"
 
-#define CHECK(condition) \
-  do {                   \
+#define CHECK(condition)                \
+  do {                                  \
     if (!(condition)) __builtin_trap(); \
   } while (0)
 

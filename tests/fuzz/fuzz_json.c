@@ -1,6 +1,7 @@
 /*
- * fuzz_json.c: options as a page could send them. The bytes up to the first NUL are the text. Asserted: an error has a sentence and
- * leaves targets alone, values are within their ranges, what was accepted prints and reads again, and any bytes leave as valid UTF-8.
+ * fuzz_json.c: options as a page could send them. The bytes up to the first NUL are the text. Asserted: an error has a
+ * sentence and leaves targets alone, values are within their ranges, what was accepted prints and reads again, and any
+ * bytes leave as valid UTF-8.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +9,8 @@
 #include "core/json.h"
 #include "core/utf8.h"
 
-#define CHECK(condition) \
-  do {                   \
+#define CHECK(condition)                \
+  do {                                  \
     if (!(condition)) __builtin_trap(); \
   } while (0)
 

@@ -1,7 +1,7 @@
 /*
- * fuzz_text_stream.c: stop strings, bytes and their split into tokens, all from the input. Asserted: the text in all is that of a
- * version which sees the whole input at once, and each piece is whole code points.
- * Input: a byte with the number of stop strings, for each a length byte and its bytes, a byte that drives the split, then the bytes.
+ * fuzz_text_stream.c: stop strings, bytes and their split into tokens, all from the input. Asserted: the text in all is
+ * that of a version which sees the whole input at once, and each piece is whole code points. Input: a byte with the number
+ * of stop strings, for each a length byte and its bytes, a byte that drives the split, then the bytes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +9,8 @@
 #include "core/utf8.h"
 #include "generate/text_stream.h"
 
-#define CHECK(condition) \
-  do {                   \
+#define CHECK(condition)                \
+  do {                                  \
     if (!(condition)) __builtin_trap(); \
   } while (0)
 

@@ -14,7 +14,7 @@
 #include "gguf/gguf.h"
 #include "gguf/types.h"
 
-/* ---- Files, and headers made here ----------------------------------------------------------------------------------- */
+/* ---- Files, and headers made here -------------------------------------------------------------------------------- */
 
 static uint8_t *read_file(const char *path, size_t *length) {
   FILE *file = fopen(path, "rb");
@@ -104,7 +104,7 @@ static void assert_text(nk_text text, const char *wanted) {
   assert_memory_equal(text.bytes, wanted, text.length);
 }
 
-/* ---- Real files -------------------------------------------------------------------------------------------------------- */
+/* ---- Real files -------------------------------------------------------------------------------------------------- */
 
 static void the_tiny_llama_is_read_whole(void **state) {
   (void)state;
@@ -322,7 +322,7 @@ static void every_truncation_of_a_small_file_is_an_error_and_every_shorter_buffe
   }
 }
 
-/* ---- Hostile files ------------------------------------------------------------------------------------------------------- */
+/* ---- Hostile files ----------------------------------------------------------------------------------------------- */
 
 static void each_hostile_file_gets_its_status_and_its_sentence(void **state) {
   (void)state;
@@ -419,7 +419,7 @@ static void the_most_names_allowed_in_the_worst_order_are_sorted_in_no_time(void
   free(memory);
 }
 
-/* ---- Types --------------------------------------------------------------------------------------------------------------- */
+/* ---- Types ------------------------------------------------------------------------------------------------------- */
 
 static void a_tensor_of_unknown_type_is_kept_with_no_bytes(void **state) {
   (void)state;
@@ -457,7 +457,8 @@ static void the_sizes_of_types_are_those_of_the_format(void **state) {
     if (!removed) assert_true(size.block > 0 && size.bytes > 0 && size.bytes <= 8 * size.block);
   }
   assert_false(nk_gguf_type_size(UINT32_MAX, &size));
-  static const uint32_t some[][3] = {{0, 1, 4}, {1, 1, 2}, {2, 32, 18}, {3, 32, 20}, {8, 32, 34}, {12, 256, 144}, {14, 256, 210}, {30, 1, 2}};
+  static const uint32_t some[][3] = {{0, 1, 4},   {1, 1, 2},      {2, 32, 18},    {3, 32, 20},
+                                     {8, 32, 34}, {12, 256, 144}, {14, 256, 210}, {30, 1, 2}};
   for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
     assert_true(nk_gguf_type_size(some[i][0], &size));
     assert_int_equal(size.block, some[i][1]);
@@ -465,7 +466,7 @@ static void the_sizes_of_types_are_those_of_the_format(void **state) {
   }
 }
 
-/* ---- Getters --------------------------------------------------------------------------------------------------------------- */
+/* ---- Getters ----------------------------------------------------------------------------------------------------- */
 
 static void getters_check_type_and_range_and_name_the_key(void **state) {
   (void)state;
@@ -504,8 +505,10 @@ static void getters_check_type_and_range_and_name_the_key(void **state) {
   const nk_gguf_pair *pair;
   assert_int_equal(nk_gguf_get_u32(&gguf, "missing", 41, 0, 10, &u, &error), NK_STATUS_OK);
   assert_int_equal(u, 41);
-  static const struct { const char *key; uint32_t value; } good[] = {
-      {"u8", 200}, {"u16", 65535}, {"u32", UINT32_MAX}, {"small u64", 12}};
+  static const struct {
+    const char *key;
+    uint32_t value;
+  } good[] = {{"u8", 200}, {"u16", 65535}, {"u32", UINT32_MAX}, {"small u64", 12}};
   for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
     assert_int_equal(nk_gguf_get_u32(&gguf, good[i].key, 0, 0, UINT32_MAX, &u, &error), NK_STATUS_OK);
     assert_int_equal(u, good[i].value);

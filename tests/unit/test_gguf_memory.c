@@ -1,8 +1,8 @@
 /*
  * test_gguf_memory.c: the GGUF reader when memory runs out at each of its allocations.
  *
- * The reader's source is compiled here a second time, under other names and with an allocator that fails on demand; so no build
- * of the engine carries a hook for tests.
+ * The reader's source is compiled here a second time, under other names and with an allocator that fails on demand; so no
+ * build of the engine carries a hook for tests.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -24,9 +24,12 @@ typedef struct everything {
 /* Reads into `out`, whose values before stand in the tests. */
 static nk_status read_options(const char *text, everything *out, cJSON **root, nk_error *error) {
   const nk_json_option table[] = {
-      {"yes", NK_JSON_BOOL, &out->yes, 0, 0, NULL},        {"u", NK_JSON_U32, &out->u, 1, 100, NULL},
-      {"i", NK_JSON_I32, &out->i, 0, 0, NULL},             {"d", NK_JSON_F64, &out->d, 0, 2, NULL},
-      {"any", NK_JSON_F64, &out->any, 0, 0, NULL},         {"kv", NK_JSON_CHOICE, &out->kv, 0, 0, "f16|f32|q8"},
+      {"yes", NK_JSON_BOOL, &out->yes, 0, 0, NULL},
+      {"u", NK_JSON_U32, &out->u, 1, 100, NULL},
+      {"i", NK_JSON_I32, &out->i, 0, 0, NULL},
+      {"d", NK_JSON_F64, &out->d, 0, 2, NULL},
+      {"any", NK_JSON_F64, &out->any, 0, 0, NULL},
+      {"kv", NK_JSON_CHOICE, &out->kv, 0, 0, "f16|f32|q8"},
       {"value", NK_JSON_VALUE, (void *)&out->value, 0, 0, NULL},
   };
   return nk_json_options(text, table, sizeof table / sizeof table[0], root, error);
@@ -72,8 +75,9 @@ static void every_kind_is_read_into_its_target(void **state) {
   everything out = before;
   nk_error error = {0};
   cJSON *root;
-  const char *text = "{\"yes\": true, \"u\": 100, \"i\": -2147483648, \"d\": 1.25, \"any\": -1e300, \"kv\": \"q8\","
-                     " \"value\": {\"a\": [1, \"\\u00e4\\n\"]}}";
+  const char *text =
+      "{\"yes\": true, \"u\": 100, \"i\": -2147483648, \"d\": 1.25, \"any\": -1e300, \"kv\": \"q8\","
+      " \"value\": {\"a\": [1, \"\\u00e4\\n\"]}}";
   assert_int_equal(read_options(text, &out, &root, &error), NK_STATUS_OK);
   assert_true(out.yes);
   assert_int_equal(out.u, 100);
@@ -263,12 +267,12 @@ static void text_goes_out_as_valid_utf8(void **state) {
   assert_text_becomes("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z", 11, "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z");
   assert_text_becomes("a\0b", 3, "a" R "b");
   assert_text_becomes("\xff\xfe", 2, R R);
-  assert_text_becomes("\xc0\x80", 2, R R);                     /* the long form of NUL */
-  assert_text_becomes("\xe0\x9f\xbf", 3, R R R);               /* too long a form */
-  assert_text_becomes("\xed\xa0\x80", 3, R R R);               /* a surrogate */
-  assert_text_becomes("\xf4\x90\x80\x80", 4, R R R R);         /* above U+10FFFF */
+  assert_text_becomes("\xc0\x80", 2, R R);             /* the long form of NUL */
+  assert_text_becomes("\xe0\x9f\xbf", 3, R R R);       /* too long a form */
+  assert_text_becomes("\xed\xa0\x80", 3, R R R);       /* a surrogate */
+  assert_text_becomes("\xf4\x90\x80\x80", 4, R R R R); /* above U+10FFFF */
   assert_text_becomes("\xf5\x80", 2, R R);
-  assert_text_becomes("\xf0\x9f\x98", 3, R);                   /* one maximal start, cut */
+  assert_text_becomes("\xf0\x9f\x98", 3, R); /* one maximal start, cut */
   assert_text_becomes("\xf0\x9f\x98x", 4, R "x");
   assert_text_becomes("\xe2\x82\xe2\x82\xac", 5, R "\xe2\x82\xac");
   /* The example of the Unicode Standard, table 3-8. */
@@ -306,10 +310,14 @@ static void scanning_agrees_with_the_definition_of_utf8(void **state) {
     uint32_t first = bits >> 8, second = bits & 255;
     bool pair = first >= 0xc2 && first < 0xe0 && (second & 0xc0) == 0x80;
     nk_utf8 kind = nk_utf8_scan(b, 2, &length);
-    if (first < 0x80) assert_true(kind == NK_UTF8_WHOLE && length == 1);
-    else if (pair) assert_true(kind == NK_UTF8_WHOLE && length == 2);
-    else if (first < 0xe0 || first > 0xf4) assert_true(kind == NK_UTF8_INVALID && length == 1);
-    else assert_true(kind == (length == 2 ? NK_UTF8_CUT : NK_UTF8_INVALID));
+    if (first < 0x80)
+      assert_true(kind == NK_UTF8_WHOLE && length == 1);
+    else if (pair)
+      assert_true(kind == NK_UTF8_WHOLE && length == 2);
+    else if (first < 0xe0 || first > 0xf4)
+      assert_true(kind == NK_UTF8_INVALID && length == 1);
+    else
+      assert_true(kind == (length == 2 ? NK_UTF8_CUT : NK_UTF8_INVALID));
   }
 }
 

@@ -1,4 +1,5 @@
-/* test_json_memory.c: options and facts when memory runs out at each allocation, cJSON's and ours. As test_gguf_memory.c. */
+/* test_json_memory.c: options and facts when memory runs out at each allocation, cJSON's and ours. As test_gguf_memory.c.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,11 +52,13 @@ static void options_without_memory_are_an_error_and_leave_nothing_behind(void **
   for (budget = 0; budget < 200; budget++) {
     uint32_t count = 7;
     const cJSON *value = NULL;
-    const nk_json_option table[] = {{"count", NK_JSON_U32, &count, 0, 0, NULL}, {"value", NK_JSON_VALUE, (void *)&value, 0, 0, NULL}};
+    const nk_json_option table[] = {{"count", NK_JSON_U32, &count, 0, 0, NULL},
+                                    {"value", NK_JSON_VALUE, (void *)&value, 0, 0, NULL}};
     nk_error error = {0};
     cJSON *root;
     asked = 0;
-    nk_status status = nk_json_options("{\"count\": 3, \"value\": [\"x\", {\"k\": 1, \"l\": {}}]}", table, 2, &root, &error);
+    nk_status status =
+        nk_json_options("{\"count\": 3, \"value\": [\"x\", {\"k\": 1, \"l\": {}}]}", table, 2, &root, &error);
     if (status == NK_STATUS_OK) {
       assert_int_equal(count, 3);
       assert_non_null(value);
@@ -82,7 +85,8 @@ static void facts_without_memory_are_false_or_null_and_leave_nothing_behind(void
     asked = 0;
     cJSON *object = cJSON_CreateObject();
     cJSON *array = cJSON_CreateArray();
-    bool whole = object != NULL && array != NULL && nk_json_text(object, "t", "a\xff", 2) && nk_json_text_item(array, "b", 1);
+    bool whole =
+        object != NULL && array != NULL && nk_json_text(object, "t", "a\xff", 2) && nk_json_text_item(array, "b", 1);
     char *text = whole ? nk_json_print(object) : NULL;
     bool done = text != NULL;
     if (done) assert_string_equal(text, "{\"t\":\"a\xef\xbf\xbd\"}");

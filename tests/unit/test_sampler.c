@@ -1,4 +1,5 @@
-/* test_sampler.c: each step of the sampler against its definition, written plainly here, and the draws as a distribution. */
+/* test_sampler.c: each step of the sampler against its definition, written plainly here, and the draws as a distribution.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,7 +46,7 @@ static void random_logits(nk_random *random, float *logits, uint32_t vocab) {
   }
 }
 
-/* ---- Generator --------------------------------------------------------------------------------------------------------- */
+/* ---- Generator --------------------------------------------------------------------------------------------------- */
 
 static void the_generator_gives_its_authors_numbers(void **state) {
   (void)state;
@@ -66,7 +67,7 @@ static void the_generator_gives_its_authors_numbers(void **state) {
   assert_true(fabs(sum / 10000 - 0.5) < 0.01);
 }
 
-/* ---- Greedy and errors ------------------------------------------------------------------------------------------------------ */
+/* ---- Greedy and errors ------------------------------------------------------------------------------------------- */
 
 static void temperature_0_takes_the_highest_and_of_equal_ones_the_lowest_id(void **state) {
   (void)state;
@@ -94,7 +95,8 @@ static void broken_logits_are_an_error_with_a_sentence(void **state) {
   fixture f = make(&options, 4);
   nk_error error = {0};
   int32_t token;
-  const float nan[4] = {0, 1, NAN, 2}, infinite[4] = {0, INFINITY, 1, 2}, none[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+  const float nan[4] = {0, 1, NAN, 2}, infinite[4] = {0, INFINITY, 1, 2},
+              none[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
   assert_int_equal(nk_sampler_draw(&f.sampler, nan, NULL, 0, 0, &token, &error), NK_STATUS_INTERNAL);
   assert_non_null(strstr(error.text, "the logit of token 2 is not a number"));
   assert_int_equal(nk_sampler_draw(&f.sampler, infinite, NULL, 0, 0, &token, &error), NK_STATUS_INTERNAL);
@@ -143,7 +145,7 @@ static void options_out_of_range_are_named(void **state) {
   }
 }
 
-/* ---- Bias and penalties: greedy leaves the changed scores in the candidates, by id -------------------------------------------- */
+/* ---- Bias and penalties: greedy leaves the changed scores in the candidates, by id ------------------------------- */
 
 static void assert_score(const fixture *f, uint32_t token, double wanted) {
   assert_int_equal(f->sampler.candidates[token].token, token);
@@ -241,7 +243,7 @@ static void scores_stay_finite_and_ruled_out_tokens_stay_out(void **state) {
   free(f.scratch);
 }
 
-/* ---- Filters, against plain versions ------------------------------------------------------------------------------------------- */
+/* ---- Filters, against plain versions ----------------------------------------------------------------------------- */
 
 typedef struct entry {
   uint32_t token;
@@ -391,10 +393,10 @@ static void filters_follow_each_other_in_the_stated_order(void **state) {
   }
 }
 
-/* ---- The draw ---------------------------------------------------------------------------------------------------------------- */
+/* ---- The draw ---------------------------------------------------------------------------------------------------- */
 
-/* Pearson's statistic of many draws against softmax(logits / temperature) over the tokens that are kept. The bound is far out in
-   the tail (the 1 - 1e-6 quantile of 39 degrees of freedom is 93), and the seed is fixed. */
+/* Pearson's statistic of many draws against softmax(logits / temperature) over the tokens that are kept. The bound is far
+   out in the tail (the 1 - 1e-6 quantile of 39 degrees of freedom is 93), and the seed is fixed. */
 static void assert_draws_follow_the_softmax(nk_sampler_options options, const float *logits, double bound) {
   enum { DRAWS = 40000 };
   bool kept[VOCAB];
@@ -406,8 +408,10 @@ static void assert_draws_follow_the_softmax(nk_sampler_options options, const fl
   for (int i = 0; i < DRAWS; i++) counts[draw(&f, logits, NULL, 0, 0)]++;
   for (uint32_t i = 0; i < VOCAB; i++) {
     double expected = p[i] / sum * (double)DRAWS;
-    if (expected > 0) statistic += (counts[i] - expected) * (counts[i] - expected) / fmax(expected, 1);
-    else assert_int_equal(counts[i], 0);
+    if (expected > 0)
+      statistic += (counts[i] - expected) * (counts[i] - expected) / fmax(expected, 1);
+    else
+      assert_int_equal(counts[i], 0);
   }
   if (statistic > bound) fail_msg("chi-square %g", statistic);
   free(f.scratch);
@@ -474,7 +478,7 @@ static void a_seed_fixes_the_tokens_for_good(void **state) {
   if (sums[0] != 0x7096c963u) fail_msg("the tokens of a fixed seed have changed: 0x%xu", sums[0]);
 }
 
-/* ---- Log-probabilities ---------------------------------------------------------------------------------------------------------- */
+/* ---- Log-probabilities ------------------------------------------------------------------------------------------- */
 
 static void log_probabilities_are_those_of_the_model(void **state) {
   (void)state;

@@ -51,8 +51,8 @@ static void a_million_times_the_letter_a(void **state) {
   nook_sha256_destroy(hash);
 }
 
-/* Digests of the first n bytes of 0, 1, 2, ..., hashed together: lengths around the padding's turning points, one expected value
-   that Python's hashlib gave: sha256(b"".join(sha256(bytes(range(n))).digest() for n in range(200))). */
+/* Digests of the first n bytes of 0, 1, 2, ..., hashed together: lengths around the padding's turning points, one expected
+   value that Python's hashlib gave: sha256(b"".join(sha256(bytes(range(n))).digest() for n in range(200))). */
 static void every_length_around_a_block_pads_rightly(void **state) {
   (void)state;
   uint8_t bytes[200], digest[32];

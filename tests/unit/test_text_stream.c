@@ -50,7 +50,7 @@ static void assert_flush(fixture *f, const char *wanted) {
   assert_int_equal(bytes, strlen(wanted));
 }
 
-/* ---- Examples --------------------------------------------------------------------------------------------------------- */
+/* ---- Examples ---------------------------------------------------------------------------------------------------- */
 
 static void text_goes_out_at_once_and_code_points_whole(void **state) {
   (void)state;
@@ -148,8 +148,9 @@ static void bad_stop_strings_and_pieces_are_refused(void **state) {
   char large[300];
   memset(large, 'x', sizeof large);
   const nk_stop bad[] = {{"", 0}, {large, 257}, {large, SIZE_MAX}, {"\xc3", 1}, {"a\xff", 2}, {"\xed\xa0\x80", 3}};
-  static const char *const says[] = {"stop string 1 has 0 bytes", "has 257 bytes; allowed are 1 to 256", "allowed are 1 to 256",
-                                     "not valid UTF-8", "(\"a?\") is not valid UTF-8", "not valid UTF-8"};
+  static const char *const says[] = {"stop string 1 has 0 bytes",   "has 257 bytes; allowed are 1 to 256",
+                                     "allowed are 1 to 256",        "not valid UTF-8",
+                                     "(\"a?\") is not valid UTF-8", "not valid UTF-8"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     const nk_stop stops[] = {{"fine", 4}, bad[i]};
     assert_true(nk_text_stream_bytes(stops, 2, 8) < 4096);
@@ -202,11 +203,12 @@ static void a_stop_of_the_greatest_length_works_in_the_memory_given(void **state
   free(f.memory);
 }
 
-/* ---- Properties -------------------------------------------------------------------------------------------------------------- */
+/* ---- Properties -------------------------------------------------------------------------------------------------- */
 
-/* All of the text at once: decoded with the whole input in sight, then the end of the first stop that is complete, searched for at
-   every place. Returns the length, and the stop's index or -1. */
-static size_t decode_plainly(const char *bytes, size_t n, const nk_stop *stops, uint32_t n_stops, char *out, int32_t *stopped) {
+/* All of the text at once: decoded with the whole input in sight, then the end of the first stop that is complete, searched
+   for at every place. Returns the length, and the stop's index or -1. */
+static size_t decode_plainly(const char *bytes, size_t n, const nk_stop *stops, uint32_t n_stops, char *out,
+                             int32_t *stopped) {
   size_t length = 0;
   for (size_t at = 0; at < n;) {
     uint32_t step;
@@ -249,7 +251,8 @@ static bool is_valid_utf8(const char *text, size_t n) {
 static void any_split_into_tokens_gives_the_same_text(void **state) {
   (void)state;
   /* A small alphabet, so that stop strings, near misses, cut code points and invalid bytes are common. */
-  static const char *const letters[] = {"a", "b", "ab", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xc3", "\x80", "\xff", "\xf0\x9f"};
+  static const char *const letters[] = {"a",    "b",    "ab",   "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
+                                        "\xc3", "\x80", "\xff", "\xf0\x9f"};
   uint32_t seed = 11, stops_hit = 0, stops_missed = 0;
   for (int round = 0; round < 20000; round++) {
     char stop_text[4][24], input[96], wanted[3 * 96], got[3 * 96];
@@ -305,8 +308,10 @@ static void any_split_into_tokens_gives_the_same_text(void **state) {
     assert_int_equal(nk_text_stream_stop(&f.stream), wanted_stop);
     assert_int_equal(length, wanted_length);
     assert_memory_equal(got, wanted, length);
-    if (wanted_stop >= 0) stops_hit++;
-    else stops_missed++;
+    if (wanted_stop >= 0)
+      stops_hit++;
+    else
+      stops_missed++;
     free(f.memory);
   }
   assert_true(stops_hit > 2000 && stops_missed > 2000); /* both happened often */
