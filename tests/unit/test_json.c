@@ -129,6 +129,21 @@ static void wrong_types_and_values_are_refused_with_what_is_allowed(void **state
   assert_refused("{\"kv\": 0}", "the option \"kv\" is a number; allowed is one of f16|f32|q8");
 }
 
+static void numbers_without_bounds_take_what_their_type_holds(void **state) {
+  (void)state;
+  uint32_t u = 7;
+  const nk_json_option table[] = {{"u", NK_JSON_U32, &u, 0, 0, NULL}};
+  nk_error error = {0};
+  assert_int_equal(nk_json_options("{\"u\": 0}", table, 1, NULL, &error), NK_STATUS_OK);
+  assert_int_equal(u, 0);
+  assert_int_equal(nk_json_options("{\"u\": 4294967295}", table, 1, NULL, &error), NK_STATUS_OK);
+  assert_int_equal(u, UINT32_MAX);
+  assert_int_equal(nk_json_options("{\"u\": 4294967296}", table, 1, NULL, &error), NK_STATUS_DATA);
+  assert_string_equal(error.text, "the option \"u\" is 4294967296; allowed is an integer from 0 to 4294967295");
+  assert_int_equal(nk_json_options("{\"u\": -1}", table, 1, NULL, &error), NK_STATUS_DATA);
+  assert_int_equal(u, UINT32_MAX);
+}
+
 static void an_unknown_key_is_named_and_so_are_the_known_ones(void **state) {
   (void)state;
   assert_refused("{\"U\": 5}", "there is no option \"U\"; known are: yes, u, i, d, any, kv, value");
@@ -326,6 +341,7 @@ int main(void) {
       cmocka_unit_test(nothing_given_leaves_every_target_as_it_is),
       cmocka_unit_test(every_kind_is_read_into_its_target),
       cmocka_unit_test(wrong_types_and_values_are_refused_with_what_is_allowed),
+      cmocka_unit_test(numbers_without_bounds_take_what_their_type_holds),
       cmocka_unit_test(an_unknown_key_is_named_and_so_are_the_known_ones),
       cmocka_unit_test(duplicates_are_refused_at_every_level),
       cmocka_unit_test(text_that_is_no_json_is_refused_with_its_place),
