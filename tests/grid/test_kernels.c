@@ -450,6 +450,26 @@ static void scales_that_are_not_finite_are_refused_by_row(void **state) {
   }
 }
 
+/* Independently of formats.def: which 16-bit fields of a file's block are floating-point. */
+static void each_scale_and_minimum_of_a_block_is_checked(void **state) {
+  static const struct { uint32_t type, fields, offsets[2]; uint16_t infinite; } known[] = {
+      {0, 1, {2, 0}, 0x7F80}, {1, 1, {0, 0}, 0x7C00}, {30, 1, {0, 0}, 0x7F80},
+      {2, 1, {0, 0}, 0x7C00}, {3, 2, {0, 2}, 0x7C00}, {8, 1, {0, 0}, 0x7C00},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    const nk_format *format = nk_format_find(known[i].type);
+    for (uint32_t j = 0; j < known[i].fields; j++) {
+      uint8_t *blocks = make_blocks(format, 8, format->block, RANDOM);
+      nk_matrix w = make_matrix(format, 8, format->block, blocks);
+      nk_put16(blocks + 5 * format->block_bytes + known[i].offsets[j], known[i].infinite);
+      assert_int_equal(nk_matrix_pack(&w, 0, 8, blocks, NULL), NK_STATUS_FORMAT);
+      free(w.data);
+      free(blocks);
+    }
+  }
+}
+
 static void activations_are_quantized_by_the_rule(void **state) {
   enum { M = 7, K = 96 };
   float x[M * K], seen[M * K], other[M * K];
@@ -506,7 +526,7 @@ static void activations_are_quantized_by_the_rule(void **state) {
 }
 
 static float *broken_y(float *y) {
-  y[3] += 1.0f; /* one unit of one row's integer sum, when scales are 1 */
+  y[3] *= 1.000002f; /* far within the bound for rounding, so that only the exact comparison sees it */
   return y;
 }
 static const nk_kernels *broken_from;
@@ -607,6 +627,7 @@ int main(void) {
       cmocka_unit_test(every_half_precision_number_converts_exactly),
       cmocka_unit_test(unpacking_gives_back_every_byte),
       cmocka_unit_test(scales_that_are_not_finite_are_refused_by_row),
+      cmocka_unit_test(each_scale_and_minimum_of_a_block_is_checked),
       cmocka_unit_test(activations_are_quantized_by_the_rule),
       cmocka_unit_test(products_equal_their_specification_over_the_grid),
       cmocka_unit_test(every_number_of_tokens_works_on_one_shape),
