@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 /*
- * precache.mjs: writes the two generated files of the page: web/precache.js, the list of everything that the service worker keeps
- * for offline use, with a SHA-256 each, and web/app/cards.json, the models on offer, from models/*.json. Run it after the build
+ * precache.mjs: writes the two generated files of the page: web/precache.js, the list of everything that the service worker
+ * keeps
+ * for offline use, with a SHA-256 each, and web/app/cards.json, the models on offer, from models/*.json. Run it after the
+ * build
  * of the WebAssembly and after tools/vendor.mjs; neither file is committed.
  *
  *   node tools/precache.mjs [--check]      --check: writes nothing, fails when the files are not up to date
@@ -14,7 +16,8 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const web = join(root, 'web')
 /** Files of web/ that a page never asks for: those of Node, types, and the two that are generated from this. */
-const NOT = /^(cli\/|sw\.js$|precache\.js$|node\.js$|worker\.node\.js$|thread\.node\.js$|platform\/node\.js$|sources\/fs\.js$|cache\/fs\.js$)|\.d\.ts$|\.md$|\.map$|LICENSE$/
+const NOT =
+  /^cli\/|^(sw|precache|node|(worker|thread)\.node|platform\/node|(sources|cache)\/fs)\.js$|\.d\.ts$|\.md$|\.map$|LICENSE$/
 const KINDS = /\.(html|js|mjs|css|json|svg|wasm|webmanifest)$/
 
 /** @param {string} folder @param {string} [below] @returns {Promise<string[]>} paths with slashes, sorted */
@@ -47,7 +50,9 @@ export async function cards() {
       ...(card.sha256 ? { sha256: card.sha256 } : {}),
       ...(card.licence ? { licence: card.licence } : {}),
       ...(card.sampling ? { sampling: card.sampling } : {}),
-      urls: (card.sources ?? []).map((/** @type {any} */ source) => (typeof source === 'string' ? source : source.url)).filter((/** @type {any} */ url) => /^https:/.test(url ?? '')),
+      urls: (card.sources ?? [])
+        .map((/** @type {any} */ source) => (typeof source === 'string' ? source : source.url))
+        .filter((/** @type {any} */ url) => /^https:/.test(url ?? '')),
       default: card.default === true,
     })
   }
@@ -61,11 +66,14 @@ export async function generate() {
   const files = {}
   for (const path of await filesOf(web)) {
     if (path === 'app/cards.json') continue
-    files[path] = createHash('sha256').update(await readFile(join(web, path))).digest('hex')
+    files[path] = createHash('sha256')
+      .update(await readFile(join(web, path)))
+      .digest('hex')
   }
   files['app/cards.json'] = createHash('sha256').update(cardsText).digest('hex')
   const version = createHash('sha256').update(JSON.stringify(files)).digest('hex').slice(0, 16)
-  const list = `/* Made by tools/precache.mjs; not to be edited. */\nself.NOOK_PRECACHE = ${JSON.stringify({ version, files }, null, 1)}\n`
+  const value = JSON.stringify({ version, files }, null, 1)
+  const list = `/* Made by tools/precache.mjs; not to be edited. */\nself.NOOK_PRECACHE = ${value}\n`
   return { 'app/cards.json': cardsText, 'precache.js': list }
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /*
- * vendor.mjs: brings the libraries of the page (marked, DOMPurify) and of the engine's client (jinja) from node_modules into
+ * vendor.mjs: brings the libraries of the page (marked, DOMPurify) and of the engine's client (jinja) from node_modules
+ * into
  * web/vendor/, where a page without a bundler can import them. Nothing there is committed; npm checks the packages against
  * package-lock.json.
  *
@@ -47,12 +48,19 @@ export async function vendor() {
     const text = await readFile(join(folder, file), 'utf8')
     // A source map that is not served would be one more request, and a missing one.
     const wanted = `// @ts-nocheck\n${text}`.replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n')
-    if (/^\s*import\s/m.test(wanted)) throw new Error(`${name} ${version}: ${file} imports other files; choose another file of it in tools/vendor.mjs.`)
+    if (/^\s*import\s/m.test(wanted))
+      throw new Error(`${name} ${version}: ${file} imports other files; choose another file of it in tools/vendor.mjs.`)
     const before = await readFile(join(target, as), 'utf8').catch(() => null)
     if (before === wanted) continue
     await writeFile(join(target, as), wanted)
     for (const licence of licences) {
-      if (await copyFile(join(folder, licence), join(target, `${as}.LICENSE`)).then(() => true, () => false)) break
+      if (
+        await copyFile(join(folder, licence), join(target, `${as}.LICENSE`)).then(
+          () => true,
+          () => false
+        )
+      )
+        break
     }
     done.push(`web/vendor/${as}: ${name} ${version} (${license})`)
   }

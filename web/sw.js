@@ -1,12 +1,16 @@
 /*
  * sw.js: offline use of the page, and the headers that threads need where a host does not send them.
  *
- * Purpose  Keeps the page, the engine's client and its WebAssembly, by the list in precache.js (tools/precache.mjs writes it, with
- *          a SHA-256 for each file). What is on the list is answered from the store and never from the network; what is not (model
+ * Purpose  Keeps the page, the engine's client and its WebAssembly, by the list in precache.js (tools/precache.mjs writes
+ * it, with
+ *          a SHA-256 for each file). What is on the list is answered from the store and never from the network; what is not
+ *          (model
  *          files) goes to the network untouched, and is reported, so that the page can count it.
- * Place    At the root of the site, not beside the page: a service worker serves what lies below it, and the engine's workers lie
+ * Place    At the root of the site, not beside the page: a service worker serves what lies below it, and the engine's
+ * workers lie
  *          beside the page, not in it.
- * Limits   A new version waits until no tab of the old one is open. Models are not kept here; the engine's client does that.
+ * Limits   A new version waits until no tab of the old one is open. Models are not kept here; the engine's client does
+ * that.
  */
 /** The scope of a service worker, which the type checker's library of pages does not have. @type {any} */
 const worker = globalThis
@@ -20,7 +24,9 @@ const channel = new BroadcastChannel('nook.network')
 
 worker.addEventListener('install', (/** @type {any} */ event) => event.waitUntil(keepAll()))
 
-worker.addEventListener('activate', (/** @type {any} */ event) => event.waitUntil(forgetOld().then(() => worker.clients.claim())))
+worker.addEventListener('activate', (/** @type {any} */ event) =>
+  event.waitUntil(forgetOld().then(() => worker.clients.claim()))
+)
 
 worker.addEventListener('fetch', (/** @type {any} */ event) => {
   const { request } = event

@@ -1,5 +1,6 @@
 /*
- * The colours of tokens.css against the table of the design: every pair's contrast is computed again by the WCAG formula, as the
+ * The colours of tokens.css against the table of the design: every pair's contrast is computed again by the WCAG formula,
+ * as the
  * lowest over the three backgrounds where the table says so.
  */
 import test from 'node:test'
@@ -8,7 +9,11 @@ import { readFile } from 'node:fs/promises'
 
 const css = await readFile(new URL('../../web/app/css/tokens.css', import.meta.url), 'utf8')
 
-/** The custom properties of the rule that begins with this selector. @param {string} selector @returns {Record<string, string>} */
+/**
+ * The custom properties of the rule that begins with this selector.
+ * @param {string} selector
+ * @returns {Record<string, string>}
+ */
 function tokens(selector) {
   const start = css.indexOf(selector)
   assert.ok(start >= 0, `tokens.css has no rule ${selector}`)
@@ -31,8 +36,8 @@ function luminance(hex) {
 
 /** @param {string} a @param {string} b */
 function ratio(a, b) {
-  const [high, low] = [luminance(a), luminance(b)].sort((x, y) => y - x)
-  return (/** @type {number} */ (high) + 0.05) / (/** @type {number} */ (low) + 0.05)
+  const [high = 0, low = 0] = [luminance(a), luminance(b)].sort((x, y) => y - x)
+  return /** @type {number} */ (high + 0.05) / /** @type {number} */ (low + 0.05)
 }
 
 const PAPER = ['bg', 'surface', 'sunken']
@@ -63,14 +68,23 @@ const PAIRS = /** @type {[string, string[], number, number, number][]} */ ([
   ['ink-2', ['accent-soft'], 4.5, 0, 0],
 ])
 
-for (const [theme, colours, column] of /** @type {const} */ ([['light', light, 3], ['dark', dark, 4]])) {
+for (const [theme, colours, column] of /** @type {const} */ ([
+  ['light', light, 3],
+  ['dark', dark, 4],
+])) {
   test(`every pair of colours of the ${theme} theme has the contrast of the design`, () => {
     for (const pair of PAIRS) {
       const [front, backs, least] = pair
-      const lowest = Math.min(...backs.map((back) => ratio(/** @type {string} */ (colours[front]), /** @type {string} */ (colours[back]))))
+      const lowest = Math.min(
+        ...backs.map((back) => ratio(/** @type {string} */ (colours[front]), /** @type {string} */ (colours[back])))
+      )
       assert.ok(lowest >= least, `${front} on ${backs.join(', ')}: ${lowest.toFixed(2)} < ${least}`)
       const told = pair[column]
-      if (told) assert.ok(Math.abs(lowest - told) < 0.1, `${front} on ${backs.join(', ')}: ${lowest.toFixed(2)}, the design says ${told}`)
+      if (told)
+        assert.ok(
+          Math.abs(lowest - told) < 0.1,
+          `${front} on ${backs.join(', ')}: ${lowest.toFixed(2)}, the design says ${told}`
+        )
     }
   })
 }
@@ -84,7 +98,9 @@ test('the dark theme is the same whether it was chosen or is the system’s', ()
 test('no style sheet names a colour of its own', async () => {
   for (const name of ['base', 'shell', 'chat', 'settings']) {
     const text = await readFile(new URL(`../../web/app/css/${name}.css`, import.meta.url), 'utf8')
-    const own = [...text.matchAll(/#[0-9a-f]{3,8}\b|\brgba?\([^)]*\)|\bhsla?\([^)]*\)/gi)].map(([found]) => found).filter((c) => !/^rgb\(0 0 0 \/ 0\.\d+\)$/.test(c))
+    const own = [...text.matchAll(/#[0-9a-f]{3,8}\b|\brgba?\([^)]*\)|\bhsla?\([^)]*\)/gi)]
+      .map(([found]) => found)
+      .filter((c) => !/^rgb\(0 0 0 \/ 0\.\d+\)$/.test(c))
     assert.deepEqual(own, [], `${name}.css`)
   }
 })

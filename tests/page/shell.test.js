@@ -7,9 +7,15 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { HEADERS, open, photograph, serve, violations, watch } from './helper.js'
 
+const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 
-/** A page of its own for each test. @param {import('node:test').TestContext} t @param {Record<string, any>} [options] @param {Parameters<typeof serve>[0]} [server] */
+/**
+ * A page of its own for each test.
+ * @param {import('node:test').TestContext} t
+ * @param {Record<string, any>} [options]
+ * @param {Parameters<typeof serve>[0]} [server]
+ */
 async function start(t, options, server) {
   const site = await serve(server)
   const browser = await open(options)
@@ -35,8 +41,11 @@ async function faultsOfAxe(page) {
   const session = await page.context().newCDPSession(page)
   await session.send('Runtime.evaluate', { expression: source })
   const { result } = await session.send('Runtime.evaluate', {
-    expression: `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }).then((r) => JSON.stringify(
-      r.violations.flatMap((v) => v.nodes.map((n) => v.id + ': ' + n.html.slice(0, 160)))))`, awaitPromise: true, returnByValue: true }) // prettier-ignore
+    expression: `axe.run(document, { runOnly: ${JSON.stringify(RULES)} }).then((r) => JSON.stringify(
+      r.violations.flatMap((v) => v.nodes.map((n) => v.id + ': ' + n.html.slice(0, 160)))))`,
+    awaitPromise: true,
+    returnByValue: true,
+  })
   await session.detach()
   return JSON.parse(result.value)
 }
@@ -48,18 +57,36 @@ test('the first visit says what it is, the size, and how long it takes, before a
   await page.getByRole('button', { name: /Get the model \(\d+ MB\)/ }).waitFor()
   await page.getByRole('button', { name: 'I have a model file' }).waitFor()
   assert.match(await page.locator('.first .offer').innerText(), /from this computer: a few seconds/)
-  assert.deepEqual(site.requests.filter(({ url }) => url.startsWith('/models/')), [], 'no model is fetched unasked')
+  assert.deepEqual(
+    site.requests.filter(({ url }) => url.startsWith('/models/')),
+    [],
+    'no model is fetched unasked'
+  )
   assert.deepEqual(faults, [])
   assert.deepEqual(await violations(page), [])
 })
 
 test('where the network is slow the time is told before the download', async (t) => {
-  const { page } = await start(t, {}, { overlay: { '/app/models.js': (await readFile(new URL('../../web/app/models.js', import.meta.url), 'utf8'))
-    .replace(/export const onThisMachine.*/, 'export const onThisMachine = () => false').replace('if (first && !onThisMachine())', 'if (false)') } }) // prettier-ignore
-  await page.evaluate(() => Object.defineProperty(Object.getPrototypeOf(/** @type {any} */ (navigator).connection), 'downlink', { get: () => 2 }))
+  const { page } = await start(
+    t,
+    {},
+    {
+      overlay: {
+        '/app/models.js': (await readFile(new URL('../../web/app/models.js', import.meta.url), 'utf8'))
+          .replace(/export const onThisMachine.*/, 'export const onThisMachine = () => false')
+          .replace('if (first && !onThisMachine())', 'if (false)'),
+      },
+    }
+  )
+  await page.evaluate(() =>
+    Object.defineProperty(Object.getPrototypeOf(/** @type {any} */ (navigator).connection), 'downlink', { get: () => 2 })
+  )
   await page.reload()
   await page.locator('.first .offer .note').first().waitFor()
-  assert.match(await page.locator('.first .offer').innerText(), /98 MB,.*(about \d+ (s|min) on this connection|kept in this browser)/s)
+  assert.match(
+    await page.locator('.first .offer').innerText(),
+    /98 MB,.*(about \d+ (s|min) on this connection|kept in this browser)/s
+  )
 })
 
 test('landmarks, one heading, names for every control, nothing that axe finds: each room, theme and width', async (t) => {
@@ -99,7 +126,11 @@ test('nothing scrolls sideways at 320 px and at 400 % zoom, and everything can b
   const wide = () =>
     page.evaluate(() =>
       [...document.querySelectorAll('body *')]
-        .filter((e) => e.checkVisibility() && !e.closest('.hidden-text, .skip, .symbols, pre, .scroll-x, .toasts, .list:not(.list-open .list)'))
+        .filter(
+          (e) =>
+            e.checkVisibility() &&
+            !e.closest('.hidden-text, .skip, .symbols, pre, .scroll-x, .toasts, .list:not(.list-open .list)')
+        )
         .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && e.getBoundingClientRect().width > 0)
         .map((e) => `${e.tagName}.${e.className} ${Math.round(e.getBoundingClientRect().right)}`)
     )
@@ -124,15 +155,27 @@ test('targets are at least 32 px, and 44 px under a finger', async (t) => {
   const { page } = await start(t)
   await lookAround(page)
   const small = (/** @type {number} */ least) =>
-    page.evaluate((min) =>
-      [...document.querySelectorAll('button, a.conversation, .rail a, input:not([type=radio]):not([type=checkbox]), select, textarea')]
-        .filter((e) => e.checkVisibility({ visibilityProperty: true }) && !e.matches('.button.link'))
-        .map((e) => ({ name: e.className || e.id, box: e.getBoundingClientRect() }))
-        .filter(({ box }) => box.width > 0 && (box.height < min - 0.5 || box.width < min - 0.5))
-        .map(({ name, box }) => `${name} ${Math.round(box.width)}×${Math.round(box.height)}`), least) // prettier-ignore
+    page.evaluate(
+      (min) =>
+        [
+          ...document.querySelectorAll(
+            'button, a.conversation, .rail a, input:not([type=radio]):not([type=checkbox]), select, textarea'
+          ),
+        ]
+          .filter((e) => e.checkVisibility({ visibilityProperty: true }) && !e.matches('.button.link'))
+          .map((e) => ({ name: e.className || e.id, box: e.getBoundingClientRect() }))
+          .filter(({ box }) => box.width > 0 && (box.height < min - 0.5 || box.width < min - 0.5))
+          .map(({ name, box }) => `${name} ${Math.round(box.width)}×${Math.round(box.height)}`),
+      least
+    )
   assert.deepEqual(await small(32), [])
   const session = await page.context().newCDPSession(page)
-  await session.send('Emulation.setEmulatedMedia', { features: [{ name: 'pointer', value: 'coarse' }, { name: 'hover', value: 'none' }] })
+  await session.send('Emulation.setEmulatedMedia', {
+    features: [
+      { name: 'pointer', value: 'coarse' },
+      { name: 'hover', value: 'none' },
+    ],
+  })
   const isCoarse = await page.evaluate(() => matchMedia('(pointer: coarse)').matches)
   if (!isCoarse) await session.send('Emulation.setTouchEmulationEnabled', { enabled: true, maxTouchPoints: 5 })
   assert.equal(await page.evaluate(() => matchMedia('(pointer: coarse)').matches), true, 'the finger is emulated')
@@ -142,7 +185,10 @@ test('targets are at least 32 px, and 44 px under a finger', async (t) => {
 
 test('a keyboard alone goes from the skip link to every room, the dialogs, and back', async (t) => {
   const { page } = await start(t)
-  const focused = () => page.evaluate(() => document.activeElement?.id || document.activeElement?.className || document.activeElement?.tagName || '')
+  const focused = () =>
+    page.evaluate(
+      () => document.activeElement?.id || document.activeElement?.className || document.activeElement?.tagName || ''
+    )
   await page.keyboard.press('Tab')
   assert.equal(await focused(), 'skip')
   // From the first visit: Tab to "Look around first", by name.
@@ -156,7 +202,11 @@ test('a keyboard alone goes from the skip link to every room, the dialogs, and b
   await page.keyboard.press('s')
   await page.locator('.settings-page').waitFor()
   await page.waitForTimeout(100)
-  assert.equal(await page.evaluate(() => document.activeElement?.tagName), 'H1', 'the heading has the focus after a change of room')
+  assert.equal(
+    await page.evaluate(() => document.activeElement?.tagName),
+    'H1',
+    'the heading has the focus after a change of room'
+  )
   await page.keyboard.press('g')
   await page.keyboard.press('c')
   await page.locator('#composer').waitFor()
@@ -212,7 +262,9 @@ test('the message box: Enter sends, but not while an input method composes', asy
     page.evaluate((how) => {
       const box = /** @type {HTMLElement} */ (document.getElementById('composer'))
       box.focus()
-      box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', code: 'Enter', bubbles: true, cancelable: true, ...how }))
+      box.dispatchEvent(
+        new KeyboardEvent('keydown', { key: 'Enter', code: 'Enter', bubbles: true, cancelable: true, ...how })
+      )
     }, init)
   await press({ isComposing: true })
   await press({ keyCode: 229 })
@@ -294,14 +346,20 @@ test('everything can be exported, imported beside what is there, and erased afte
   await page.keyboard.press('Enter')
   await page.locator('.conversation').waitFor()
   await page.evaluate(() => (location.hash = '#/settings/data'))
-  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export conversations' }).click()])
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('button', { name: 'Export conversations' }).click(),
+  ])
   const path = await download.path()
   const data = JSON.parse(await readFile(path, 'utf8'))
   assert.equal(data.format, 'nook-conversations')
   assert.equal(data.conversations[0].messages[0].text, 'An exported sentence')
 
   const put = async (/** @type {string} */ name, /** @type {string} */ text) => {
-    const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.getByRole('button', { name: 'Import conversations' }).click()])
+    const [chooser] = await Promise.all([
+      page.waitForEvent('filechooser'),
+      page.getByRole('button', { name: 'Import conversations' }).click(),
+    ])
     await chooser.setFiles({ name, mimeType: 'application/json', buffer: Buffer.from(text) })
     await page.waitForTimeout(300)
     return page.locator('.result').innerText()
@@ -342,7 +400,10 @@ test('after the first visit the page opens without any network, and says so', as
   await lookAround(page)
   await page.evaluate(() => (location.hash = '#/settings'))
   await page.locator('.settings-page table').waitFor()
-  assert.deepEqual(faults.filter((fault) => !/ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED)/.test(fault)), [])
+  assert.deepEqual(
+    faults.filter((fault) => !/ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED)/.test(fault)),
+    []
+  )
 })
 
 test('on a host without the headers, the second visit is cross-origin isolated by the service worker', async (t) => {
@@ -396,11 +457,16 @@ test('two tabs: the conversations are the same, whoever writes them', async (t) 
 test('reduced motion and forced colours are honoured', async (t) => {
   const { page } = await start(t)
   await page.emulateMedia({ reducedMotion: 'reduce' })
-  assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).getPropertyValue('--slow').trim()), '0s')
+  assert.equal(
+    await page.evaluate(() => getComputedStyle(document.documentElement).getPropertyValue('--slow').trim()),
+    '0s'
+  )
   await lookAround(page)
   await page.emulateMedia({ reducedMotion: 'reduce', forcedColors: 'active' })
   await page.waitForTimeout(200)
   await photograph(page, 'forced-colours')
-  const border = await page.evaluate(() => getComputedStyle(/** @type {Element} */ (document.querySelector('.composer .frame'))).borderTopWidth)
+  const border = await page.evaluate(
+    () => getComputedStyle(/** @type {Element} */ (document.querySelector('.composer .frame'))).borderTopWidth
+  )
   assert.equal(border, '1px', 'borders carry the shape')
 })

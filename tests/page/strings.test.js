@@ -1,5 +1,6 @@
 /*
- * Words stand in strings.js and nowhere else: the page is run with a strings.js whose every text is marked, and each text and each
+ * Words stand in strings.js and nowhere else: the page is run with a strings.js whose every text is marked, and each text
+ * and each
  * name that a person may meet must carry the mark.
  */
 import test from 'node:test'
@@ -16,7 +17,8 @@ const mark = (value) => {
   if (typeof value === 'string') return '⟦' + value + '⟧'
   if (typeof value === 'function') return (...args) => mark(value(...args))
   if (Array.isArray(value)) return value.map(mark)
-  if (value && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, mark(inner)]))
+  const rows = value && typeof value === 'object' ? Object.entries(value).map(([key, inner]) => [key, mark(inner)]) : null
+  if (rows) return Object.fromEntries(rows)
   return value
 }
 export const t = mark(original.t)
@@ -37,7 +39,11 @@ const unmarked = () => {
   while (walker.nextNode()) {
     const parent = walker.currentNode.parentElement
     // What a person, a model or the engine wrote; an address; the fallback without scripts.
-    if (!parent || parent.closest('noscript, .own, .prose, .tail, .foreign, .line, .excerpt, .requests code, textarea, kbd')) continue
+    if (
+      !parent ||
+      parent.closest('noscript, .own, .prose, .tail, .foreign, .line, .excerpt, .requests code, textarea, kbd')
+    )
+      continue
     if (bad(walker.currentNode.textContent)) out.push(`text: ${walker.currentNode.textContent}`)
   }
   for (const element of document.querySelectorAll('[aria-label], [title], [placeholder], [alt]')) {
@@ -49,7 +55,9 @@ const unmarked = () => {
 }
 
 test('no text stands in a view: all of it comes from strings.js', async (t) => {
-  const server = await serve({ overlay: { '/app/strings.js': MARKED, '/app/strings.original.js': await readFile(`${app}/strings.js`, 'utf8') } })
+  const server = await serve({
+    overlay: { '/app/strings.js': MARKED, '/app/strings.original.js': await readFile(`${app}/strings.js`, 'utf8') },
+  })
   const { page, close } = await open()
   t.after(async () => {
     await close()
@@ -89,17 +97,30 @@ test('no text stands in a view: all of it comes from strings.js', async (t) => {
 })
 
 test('every string is used', async () => {
-  const files = (await readdir(app, { recursive: true })).map(String).filter((name) => name.endsWith('.js') && name !== 'strings.js')
+  const files = (await readdir(app, { recursive: true }))
+    .map(String)
+    .filter((name) => name.endsWith('.js') && name !== 'strings.js')
   const code = (await Promise.all(files.map((name) => readFile(`${app}/${name}`, 'utf8')))).join('\n')
   const { t } = await import(`${app}/strings.js`)
   /** Groups that are looked up by a name that comes from elsewhere: codes, reasons, keys, rooms, sections. */
-  const byName = new Set(['t.errors', 't.detail.reasons', 't.keys.does', 't.keys.names', 't.keys.groups', 't.rooms', 't.settings.sections', 't.chat.starter'])
+  const byName = new Set([
+    't.errors',
+    't.detail.reasons',
+    't.keys.does',
+    't.keys.names',
+    't.keys.groups',
+    't.rooms',
+    't.settings.sections',
+    't.chat.starter',
+  ])
   /** @type {string[]} */
   const unused = []
   const walk = (/** @type {any} */ value, /** @type {string} */ path) => {
     if (byName.has(path)) return
-    if (typeof value === 'object' && !Array.isArray(value)) for (const [key, inner] of Object.entries(value)) walk(inner, `${path}.${key}`)
-    else if (!new RegExp(`${path.replaceAll('.', '\\.')}\\b`).test(code) && !/\.(low|middle|high)$/.test(path)) unused.push(path)
+    if (typeof value === 'object' && !Array.isArray(value))
+      for (const [key, inner] of Object.entries(value)) walk(inner, `${path}.${key}`)
+    else if (!new RegExp(`${path.replaceAll('.', '\\.')}\\b`).test(code) && !/\.(low|middle|high)$/.test(path))
+      unused.push(path)
   }
   walk(t, 't')
   assert.deepEqual(unused, [])

@@ -1,7 +1,8 @@
 /**
  * conversations.js: what a person wrote and what was answered, as data. No element is made here.
  *
- * A conversation is a tree of messages: answering again or editing makes a sibling, and each parent remembers which child is
+ * A conversation is a tree of messages: answering again or editing makes a sibling, and each parent remembers which child
+ * is
  * shown. The path from the root along the chosen children is what the person sees and what the model gets.
  * Deleted things keep a time and are removed for good a day later.
  */
@@ -43,7 +44,11 @@ const LIMIT = { file: 200e6, text: 2_000_000, messages: 100_000, conversations: 
 const channel = 'BroadcastChannel' in globalThis ? new BroadcastChannel('nook.conversations') : null
 
 /** @type {import('./store.js').Store<{ready: boolean, list: Conversation[], version: number}>} */
-export const conversations = createStore({ ready: /** @type {boolean} */ (false), list: /** @type {Conversation[]} */ ([]), version: 0 })
+export const conversations = createStore({
+  ready: /** @type {boolean} */ (false),
+  list: /** @type {Conversation[]} */ ([]),
+  version: 0,
+})
 
 /** All messages, by id; a few thousand short texts, so that search needs no second index. @type {Map<string, Message>} */
 const messages = new Map()
@@ -74,7 +79,8 @@ async function read() {
 }
 
 /**
- * A message that says `streaming` or `waiting` though nobody writes it: the tab was closed or crashed. Called by the owner of
+ * A message that says `streaming` or `waiting` though nobody writes it: the tab was closed or crashed. Called by the owner
+ * of
  * the model only, since another tab may be writing.
  */
 export async function settleInterrupted() {
@@ -99,7 +105,11 @@ function changed() {
   conversations.set({ list, version: conversations.get().version + 1 })
 }
 
-/** Writes, tells the other tabs, and this one. @param {Parameters<typeof db.put>[0]} rows @param {{strict?: boolean}} [options] */
+/**
+ * Writes, tells the other tabs, and this one.
+ * @param {Parameters<typeof db.put>[0]} rows
+ * @param {{strict?: boolean}} [options]
+ */
 async function write(rows, options) {
   changed()
   await db.put(rows, options)
@@ -369,7 +379,13 @@ function checked(raw) {
 /** @param {string} name @param {any} value */
 function numbersOf(name, value) {
   if (typeof value !== 'object' || value === null) return {}
-  return { [name]: Object.fromEntries(Object.entries(value).slice(0, 20).filter(([, n]) => Number.isFinite(n))) }
+  return {
+    [name]: Object.fromEntries(
+      Object.entries(value)
+        .slice(0, 20)
+        .filter(([, n]) => Number.isFinite(n))
+    ),
+  }
 }
 
 /** @param {unknown} value */

@@ -1,5 +1,6 @@
 /**
- * db.js: IndexedDB with promises. Two object stores, `conversations` and `messages` (by conversation). Where the browser keeps
+ * db.js: IndexedDB with promises. Two object stores, `conversations` and `messages` (by conversation). Where the browser
+ * keeps
  * nothing (private windows of some browsers), the same calls work on memory and `kept` says so.
  */
 
@@ -61,7 +62,10 @@ export async function all(store) {
 /** @param {string} conversation @returns {Promise<any[]>} */
 export async function messagesOf(conversation) {
   const db = await open()
-  if (!db) return [...memory.messages.values()].filter((row) => row.conversation === conversation).map((row) => structuredClone(row))
+  if (!db)
+    return [...memory.messages.values()]
+      .filter((row) => row.conversation === conversation)
+      .map((row) => structuredClone(row))
   return done(db.transaction('messages').objectStore('messages').index('conversation').getAll(conversation))
 }
 

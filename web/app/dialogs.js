@@ -7,7 +7,8 @@ import { t } from './strings.js'
 
 /**
  * Opens a dialog with a title and removes it when it closes.
- * @param {{title: string, wide?: boolean, choices?: {label: string, kind?: string, value: string, disabled?: boolean}[]}} options
+ * @param {{title: string, wide?: boolean, choices?: {label: string, kind?: string, value: string, disabled?: boolean}[]}}
+ * options
  * @param {...(Node | string | null)} content
  * @returns {{element: HTMLDialogElement, closed: Promise<string>, close: (value?: string) => void}}
  */
@@ -17,18 +18,29 @@ export function dialog({ title, wide = false, choices = [] }, ...content) {
   const element = h(
     'dialog',
     { class: wide ? 'wide' : '', 'aria-labelledby': id },
-    h('header', null, h('h2', { id }, title), button({ icon: 'close', label: t.close, text: false, onclick: () => close() })),
+    h(
+      'header',
+      null,
+      h('h2', { id }, title),
+      button({ icon: 'close', label: t.close, text: false, onclick: () => close() })
+    ),
     ...content,
     choices.length
-      ? h('div', { class: 'choices' }, ...choices.map(({ label, kind = 'quiet', value, disabled = false }) =>
-          button({ label, kind, value, disabled, onclick: () => close(value) }))) // prettier-ignore
+      ? h(
+          'div',
+          { class: 'choices' },
+          ...choices.map(({ label, kind = 'quiet', value, disabled = false }) =>
+            button({ label, kind, value, disabled, onclick: () => close(value) })
+          )
+        )
       : null
   )
   // A click on the backdrop is a click on the dialog itself, outside of its box.
   element.addEventListener('pointerdown', (event) => {
     if (event.target !== element) return
     const box = element.getBoundingClientRect()
-    const inside = event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom
+    const inside =
+      event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom
     if (!inside) close()
   })
   /** @type {Promise<string>} */
@@ -50,7 +62,12 @@ export function dialog({ title, wide = false, choices = [] }, ...content) {
  * @param {{menu?: boolean, label: string}} options
  */
 export function popup(anchor, content, { menu = false, label }) {
-  const element = h('div', { popover: 'auto', class: menu ? 'menu' : 'pop', role: menu ? 'menu' : 'dialog', 'aria-label': label })
+  const element = h('div', {
+    popover: 'auto',
+    class: menu ? 'menu' : 'pop',
+    role: menu ? 'menu' : 'dialog',
+    'aria-label': label,
+  })
   anchor.setAttribute('aria-haspopup', menu ? 'menu' : 'dialog')
   anchor.setAttribute('aria-expanded', 'false')
   const place = () => {
@@ -120,4 +137,14 @@ export function saveFile(name, text, type) {
   const url = URL.createObjectURL(new Blob([text], { type }))
   h('a', { href: url, download: name }).click()
   setTimeout(() => URL.revokeObjectURL(url), 10_000)
+}
+
+/** Copies a text; false where the browser does not let a page do that. @param {string} text @returns {Promise<boolean>} */
+export async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text)
+    return true
+  } catch {
+    return false
+  }
 }

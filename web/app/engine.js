@@ -1,8 +1,10 @@
 /**
- * engine.js: the model of this tab: which one, where it is on its way, who owns it. The only file of the page that calls the
+ * engine.js: the model of this tab: which one, where it is on its way, who owns it. The only file of the page that calls
+ * the
  * engine's client (web/index.js) to load. Views read the store; they call choose, pause, resume, stop, take and leave.
  *
- * One tab owns the model, by a Web Lock. A mark in localStorage says "loading"; if it is still there at the next start and no
+ * One tab owns the model, by a Web Lock. A mark in localStorage says "loading"; if it is still there at the next start and
+ * no
  * tab owns the model, the tab died of it, and the model is not started again by itself.
  */
 import { createStore } from './store.js'
@@ -62,7 +64,10 @@ let llm = null
 let loading = null
 /** @type {(() => void) | null} lets the lock go */
 let release = null
-/** Functions to run before the model leaves this tab (the running answer is stopped and saved). @type {Set<(forGood: boolean) => Promise<void>>} */
+/**
+ * Functions to run before the model leaves this tab (the running answer is stopped and saved).
+ * @type {Set<(forGood: boolean) => Promise<void>>}
+ */
 const leaving = new Set()
 
 export const engine = () => llm
@@ -242,11 +247,28 @@ async function load(choice) {
   const whole = before?.kind === 'card' && choice.kind === 'card' && before.id === choice.card.id && before.whole
   /** @param {boolean} isWhole */
   const keepInMind = (isWhole) =>
-    remember(choice.kind === 'card' ? { kind: 'card', id: choice.card.id, name, bytes, whole: isWhole } : { kind: 'files', name, bytes, whole: isWhole })
+    remember(
+      choice.kind === 'card'
+        ? { kind: 'card', id: choice.card.id, name, bytes, whole: isWhole }
+        : { kind: 'files', name, bytes, whole: isWhole }
+    )
   keepInMind(whole)
   save(MARK, { name, time: Date.now() })
-  model.set({ status: 'loading', choice, name, bytes, phase: whole || choice.kind === 'files' ? 'load' : 'download', loaded: 0,
-    total: bytes, left: null, rate: null, kept: whole, error: null, info: null, why: '' }) // prettier-ignore
+  model.set({
+    status: 'loading',
+    choice,
+    name,
+    bytes,
+    phase: whole || choice.kind === 'files' ? 'load' : 'download',
+    loaded: 0,
+    total: bytes,
+    left: null,
+    rate: null,
+    kept: whole,
+    error: null,
+    info: null,
+    why: '',
+  })
   const progress = reporter(choice)
   try {
     const { load: loadModel } = await client()
@@ -280,7 +302,8 @@ async function load(choice) {
 }
 
 /**
- * Where the file of a card is fetched from. A file that is kept here is found by its hash, so that nothing is looked for then.
+ * Where the file of a card is fetched from. A file that is kept here is found by its hash, so that nothing is looked for
+ * then.
  * @param {import('./models.js').Card} card @param {boolean} whole it is kept here
  */
 async function addressOf(card, whole) {
@@ -322,7 +345,14 @@ function reporter(choice) {
     if (next === phase && now - shown < 100 && event.loaded < event.total) return
     phase = next
     shown = now
-    model.set({ phase: next, loaded: event.loaded, total: event.total, left, rate: time.rate, kept: next === 'load' && choice.kind === 'card' })
+    model.set({
+      phase: next,
+      loaded: event.loaded,
+      total: event.total,
+      left,
+      rate: time.rate,
+      kept: next === 'load' && choice.kind === 'card',
+    })
     const share = event.total > 0 ? event.loaded / event.total : null
     const name = model.get().name
     const label = next === 'download' ? t.model.downloading(name) : t.model.loading(name)

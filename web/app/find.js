@@ -25,8 +25,18 @@ let isOpen = false
 export async function openFind() {
   if (isOpen) return
   isOpen = true
-  const input = h('input', { class: 'field', type: 'text', role: 'combobox', 'aria-expanded': 'true', 'aria-controls': 'find-list',
-    'aria-autocomplete': 'list', 'aria-label': t.find.label, placeholder: t.find.placeholder, autocomplete: 'off', spellcheck: 'false' }) // prettier-ignore
+  const input = h('input', {
+    class: 'field',
+    type: 'text',
+    role: 'combobox',
+    'aria-expanded': 'true',
+    'aria-controls': 'find-list',
+    'aria-autocomplete': 'list',
+    'aria-label': t.find.label,
+    placeholder: t.find.placeholder,
+    autocomplete: 'off',
+    spellcheck: 'false',
+  })
   const list = h('div', { id: 'find-list', role: 'listbox', 'aria-label': t.find.title, class: 'find-list' })
   const { closed, close } = dialog({ title: t.find.title, wide: true }, input, list)
   /** @type {{element: HTMLElement, run: () => void}[]} */
@@ -47,14 +57,20 @@ export async function openFind() {
   const draw = () => {
     options = []
     const option = (/** @type {() => void} */ run, /** @type {Node[]} */ ...content) => {
-      const element = h('div', { role: 'option', id: `find-${options.length}`, class: 'find-option', onclick: () => choose(run) }, ...content)
+      const element = h(
+        'div',
+        { role: 'option', id: `find-${options.length}`, class: 'find-option', onclick: () => choose(run) },
+        ...content
+      )
       options.push({ element, run })
       return element
     }
     const query = input.value.trim()
     const found = query
       ? search(query).slice(0, 12)
-      : visible().slice(0, 6).map((conversation) => ({ conversation, message: null, excerpt: '', at: null })) // prettier-ignore
+      : visible()
+          .slice(0, 6)
+          .map((conversation) => ({ conversation, message: null, excerpt: '', at: null }))
     const conversations = found.map(({ conversation, message, ...hit }) =>
       option(
         () => (location.hash = `#/chat/${conversation.id}${message ? `/${message.id}` : ''}`),
@@ -67,8 +83,22 @@ export async function openFind() {
     const rows = matching.map((command) => option(command.run, icon(command.icon), h('span', null, command.label)))
     fill(
       list,
-      conversations.length ? h('div', { role: 'group', 'aria-label': t.find.conversations }, h('p', { class: 'note group', 'aria-hidden': 'true' }, t.find.conversations), ...conversations) : null, // prettier-ignore
-      rows.length ? h('div', { role: 'group', 'aria-label': t.find.commands }, h('p', { class: 'note group', 'aria-hidden': 'true' }, t.find.commands), ...rows) : null, // prettier-ignore
+      conversations.length
+        ? h(
+            'div',
+            { role: 'group', 'aria-label': t.find.conversations },
+            h('p', { class: 'note group', 'aria-hidden': 'true' }, t.find.conversations),
+            ...conversations
+          )
+        : null,
+      rows.length
+        ? h(
+            'div',
+            { role: 'group', 'aria-label': t.find.commands },
+            h('p', { class: 'note group', 'aria-hidden': 'true' }, t.find.commands),
+            ...rows
+          )
+        : null,
       options.length ? null : h('p', { class: 'note' }, t.find.nothing)
     )
     select(0)

@@ -10,12 +10,12 @@ export const composing = (event) => event.isComposing || event.keyCode === 229
 export const isMac = /Mac|iP(hone|ad|od)/.test(navigator.userAgent)
 
 /** Touch screens: Enter is a new line there. Some phones report a fine pointer, so their names count too. */
-export const isTouch = () =>
-  matchMedia('(pointer: coarse)').matches || /iP(hone|ad|od)|Android/.test(navigator.userAgent)
+export const isTouch = () => matchMedia('(pointer: coarse)').matches || /iP(hone|ad|od)|Android/.test(navigator.userAgent)
 
 /**
  * `show`: names in strings.js or letters, one list per alternative. `match`: absent where a field handles the key itself.
- * `single`: can be switched off. `field`: also while a field has the focus. `on`: only while the focus is in such an element.
+ * `single`: can be switched off. `field`: also while a field has the focus. `on`: only while the focus is in such an
+ * element.
  * @typedef {{id: string, group: 'write' | 'go' | 'answer', show: string[][], code?: string, mod?: boolean, shift?: boolean,
  *   single?: boolean, field?: boolean, on?: string, after?: string}} Key
  */
@@ -47,7 +47,10 @@ export const keys = [
 /** @type {Map<string, (event: KeyboardEvent) => boolean | void>} */
 const bound = new Map()
 
-/** Binds a function to an id; it returns false when it has nothing to do. @param {Record<string, (event: KeyboardEvent) => boolean | void>} functions */
+/**
+ * Binds a function to an id; it returns false when it has nothing to do.
+ * @param {Record<string, (event: KeyboardEvent) => boolean | void>} functions
+ */
 export function bind(functions) {
   for (const [id, fn] of Object.entries(functions)) bound.set(id, fn)
   return () => {

@@ -1,5 +1,6 @@
 /**
- * main.js: starts the page: watches the network first (so that nothing escapes the count), draws the shell, reads what is kept,
+ * main.js: starts the page: watches the network first (so that nothing escapes the count), draws the shell, reads what is
+ * kept,
  * then looks for the model.
  */
 import { pageOpened, watchNetwork } from './network.js'

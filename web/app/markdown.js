@@ -1,15 +1,40 @@
 /**
  * markdown.js: text of a model as elements. marked makes HTML, DOMPurify makes it harmless (its Trusted Types policy is
- * `dompurify`), and only then it is put in. Raw HTML in the text is shown as text; pictures are not fetched; links show where
+ * `dompurify`), and only then it is put in. Raw HTML in the text is shown as text; pictures are not fetched; links show
+ * where
  * they lead.
  */
 import { Marked } from '../vendor/marked.js'
 import DOMPurify from '../vendor/purify.js'
 import { h, button, fill } from './h.js'
+import { toClipboard } from './dialogs.js'
 import { t } from './strings.js'
 
-const ALLOWED = ['p', 'br', 'hr', 'strong', 'em', 'del', 'code', 'pre', 'blockquote', 'ul', 'ol', 'li', 'a', 'h3', 'h4', 'h5', 'h6',
-  'table', 'thead', 'tbody', 'tr', 'th', 'td'] // prettier-ignore
+const ALLOWED = [
+  'p',
+  'br',
+  'hr',
+  'strong',
+  'em',
+  'del',
+  'code',
+  'pre',
+  'blockquote',
+  'ul',
+  'ol',
+  'li',
+  'a',
+  'h3',
+  'h4',
+  'h5',
+  'h6',
+  'table',
+  'thead',
+  'tbody',
+  'tr',
+  'th',
+  'td',
+]
 const LIMIT = 200_000
 
 /** @param {string} text */
@@ -73,7 +98,7 @@ function spellOut(link) {
 function framed(pre) {
   const text = pre.textContent ?? ''
   const copy = button({ icon: 'copy', label: t.chat.codeCopy, text: false, class: 'code-copy' })
-  copy.addEventListener('click', () => void navigator.clipboard.writeText(text))
+  copy.addEventListener('click', () => void toClipboard(text))
   pre.tabIndex = 0
   const frame = h('div', { class: 'code' })
   pre.replaceWith(frame)
@@ -111,7 +136,11 @@ export function streamer(container) {
   }
 }
 
-/** The end of the last finished block: a blank line that is not inside a fence. @param {string} text @param {number} from */
+/**
+ * The end of the last finished block: a blank line that is not inside a fence.
+ * @param {string} text
+ * @param {number} from
+ */
 function boundary(text, from) {
   let cut = from
   let fence = ''

@@ -14,7 +14,8 @@ import { recall, save } from './settings.js'
  * @property {string} [licence]
  * @property {string[]} urls
  * @property {boolean} [default]
- * @property {{temperature?: number, top_p?: number, top_k?: number, min_p?: number, repetition_penalty?: number}} [sampling]
+ * @property {{temperature?: number, top_p?: number, top_k?: number, min_p?: number, repetition_penalty?: number}}
+ * [sampling]
  *
  * @typedef {{kind: 'card', id: string, name: string, bytes: number, whole: boolean}
  *   | {kind: 'files', name: string, bytes: number, whole: boolean}} Remembered

@@ -1,5 +1,6 @@
 /**
- * settings.js: the person's choices, in localStorage, because the theme must be known before the first paint (theme.js reads
+ * settings.js: the person's choices, in localStorage, because the theme must be known before the first paint (theme.js
+ * reads
  * the same key). Unknown or damaged values fall back to the default one by one.
  */
 import { createStore } from './store.js'
@@ -83,7 +84,11 @@ addEventListener('storage', (event) => {
   show(settings.get())
 })
 
-/** localStorage that may be forbidden or full: then the choice lasts as long as the page. @param {string} key @param {unknown} value */
+/**
+ * localStorage that may be forbidden or full: then the choice lasts as long as the page.
+ * @param {string} key
+ * @param {unknown} value
+ */
 export function save(key, value) {
   try {
     if (value === null) localStorage.removeItem(key)

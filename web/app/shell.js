@@ -26,7 +26,18 @@ const jobStrip = strip()
 export function drawShell(app) {
   const work = h('main', { class: 'work', id: 'work', 'aria-label': t.shell.work })
   const spoken = h('div', { role: 'status', class: 'hidden-text' })
-  const skip = h('a', { class: 'skip', href: '#work', onclick: (/** @type {Event} */ e) => { e.preventDefault(); focusComposer() } }, t.shell.skip) // prettier-ignore
+  const skip = h(
+    'a',
+    {
+      class: 'skip',
+      href: '#work',
+      onclick: (/** @type {Event} */ e) => {
+        e.preventDefault()
+        focusComposer()
+      },
+    },
+    t.shell.skip
+  )
   fill(
     app,
     skip,
@@ -186,15 +197,24 @@ function pillContent() {
     return h('li', null, h('span', { class: 'number' }, t.pill.row(time)), h('code', null, host + pathname))
   })
   if (mark !== null && rows.length) {
-    rows.splice(Math.min(mark, rows.length), 0, h('li', { class: 'mark-line' }, h('span', { class: 'number' }, t.pill.row(markTime)), t.pill.arrived)) // prettier-ignore
+    rows.splice(
+      Math.min(mark, rows.length),
+      0,
+      h('li', { class: 'mark-line' }, h('span', { class: 'number' }, t.pill.row(markTime)), t.pill.arrived)
+    )
   }
   return [
     h('h2', { class: 'pop-title' }, t.pill.title),
     h('p', null, mark === null ? t.pill.before(requests.length) : t.pill.after(counted())),
     h('p', null, t.pill.check),
     h('p', { class: 'note' }, t.pill.kept(location.origin)),
-    h('details', { class: 'requests' }, h('summary', null, requests.length ? t.pill.list(requests.length) : t.pill.none),
-      h('ol', null, ...rows), h('p', { class: 'note' }, watched ? t.pill.byWorker : t.pill.notWatched)), // prettier-ignore
+    h(
+      'details',
+      { class: 'requests' },
+      h('summary', null, requests.length ? t.pill.list(requests.length) : t.pill.none),
+      h('ol', null, ...rows),
+      h('p', { class: 'note' }, watched ? t.pill.byWorker : t.pill.notWatched)
+    ),
   ]
 }
 
@@ -216,6 +236,7 @@ function modelChip() {
 function chipText({ status: now, name, info, loaded, total }) {
   if (now === 'ready') return t.model.chip(name, info?.memory?.total ?? 0)
   if (now === 'loading') return total > 0 ? `${name} · ${percent(loaded / total)}` : name
+  if (now === 'elsewhere' || now === 'moved') return t.model.elsewhere
   if (now === 'paused') return t.model.paused(name)
   return t.model.none
 }
@@ -229,7 +250,8 @@ function modelContent() {
   actions.append(open)
   if (now === 'ready') actions.append(button({ label: t.model.leave, onclick: () => void leave() }))
   const title = h('h2', { class: 'pop-title' }, now === 'none' || !name ? t.model.none : name)
-  if (now !== 'ready') return [title, h('p', { class: 'note' }, bytes ? `${t.model.file}: ${size(bytes)}` : t.first.file), actions]
+  if (now !== 'ready')
+    return [title, h('p', { class: 'note' }, bytes ? `${t.model.file}: ${size(bytes)}` : t.first.file), actions]
   const card = choice?.kind === 'card' ? choice.card : null
   return [title, facts(info, bytes, card?.licence), actions]
 }
@@ -243,21 +265,35 @@ export function facts(info, bytes, licence) {
     [t.model.work, memory.work],
   ]).filter(([, n]) => Number(n) > 0)
   const total = parts.reduce((sum, [, n]) => sum + n, 0)
-  const types = Object.entries(info?.types ?? {}).map(([type]) => type).join(', ') // prettier-ignore
+  const types = Object.entries(info?.types ?? {})
+    .map(([type]) => type)
+    .join(', ')
   /** @type {[string, string | Node | null][]} */
   const rows = [
     [t.model.memory, total ? h('span', { class: 'number' }, size(memory.total ?? total)) : null],
-    ['', parts.length ? h('span', { class: 'note number' }, parts.map(([what, n]) => t.model.memoryValue(what, n)).join(' · ')) : null],
+    [
+      '',
+      parts.length
+        ? h('span', { class: 'note number' }, parts.map(([what, n]) => t.model.memoryValue(what, n)).join(' · '))
+        : null,
+    ],
     [t.model.file, bytes ? size(bytes) : null],
     [t.model.parameters, info?.parameters ? t.model.parametersValue(Number(info.parameters)) : null],
     [t.model.architecture, info?.architecture ? h('span', { class: 'foreign' }, info.architecture) : null],
     [t.model.types, types ? h('span', { class: 'foreign' }, types) : null],
     [t.model.room, info?.context ? t.model.roomValue(Number(info.context), Number(info.trained_context ?? 0)) : null],
     [t.model.build, info?.build ? t.model.buildValue(String(info.build), Number(info.threads ?? 1)) : null],
-    [t.model.why, Array.isArray(info?.reasons) && info.reasons.length ? h('span', { class: 'foreign' }, info.reasons.join('; ')) : null],
+    [
+      t.model.why,
+      Array.isArray(info?.reasons) && info.reasons.length ? h('span', { class: 'foreign' }, info.reasons.join('; ')) : null,
+    ],
     [t.model.licence, licence ?? null],
   ]
-  return h('dl', { class: 'facts' }, ...rows.filter(([, value]) => value).flatMap(([term, value]) => [h('dt', null, term), h('dd', null, value)]))
+  return h(
+    'dl',
+    { class: 'facts' },
+    ...rows.filter(([, value]) => value).flatMap(([term, value]) => [h('dt', null, term), h('dd', null, value)])
+  )
 }
 
 /** Asks for a model file and loads it. */
@@ -274,10 +310,19 @@ function noticesArea() {
   const area = h('div', { class: 'notices', role: 'region', 'aria-label': t.shell.notices })
   status.subscribe(({ notices }) => {
     area.hidden = notices.length === 0
-    fill(area, notices.map(({ id, text, kind = 'note', actions = [], closable }) =>
-      h('div', { class: `notice ${kind}` }, icon(kind === 'warn' ? 'alert' : 'info'), h('p', null, text),
-        ...actions.map(({ label, run }) => button({ label, kind: 'quiet', onclick: run })),
-        closable ? button({ icon: 'close', label: t.close, text: false, onclick: () => dismiss(id) }) : null))) // prettier-ignore
+    fill(
+      area,
+      notices.map(({ id, text, kind = 'note', actions = [], closable }) =>
+        h(
+          'div',
+          { class: `notice ${kind}` },
+          icon(kind === 'warn' ? 'alert' : 'info'),
+          h('p', null, text),
+          ...actions.map(({ label, run }) => button({ label, kind: 'quiet', onclick: run })),
+          closable ? button({ icon: 'close', label: t.close, text: false, onclick: () => dismiss(id) }) : null
+        )
+      )
+    )
   })
   return area
 }
@@ -289,7 +334,12 @@ function strip() {
   const bar = h('progress', { max: 1, 'aria-label': t.shell.jobs })
   const pauseButton = button({ icon: 'pause', label: t.shell.pause, text: false })
   const stopButton = button({ icon: 'stop', label: t.shell.stop, text: false })
-  const element = h('section', { class: 'strip', 'aria-label': t.shell.jobs, hidden: true }, bar, h('div', { class: 'strip-row' }, label, text, more, pauseButton, stopButton)) // prettier-ignore
+  const element = h(
+    'section',
+    { class: 'strip', 'aria-label': t.shell.jobs, hidden: true },
+    bar,
+    h('div', { class: 'strip-row' }, label, text, more, pauseButton, stopButton)
+  )
   /** @type {import('./status.js').Job | undefined} */
   let job
   pauseButton.addEventListener('click', () => job?.pause?.())
@@ -301,7 +351,10 @@ function strip() {
     if (!job) return
     label.textContent = job.label
     label.setAttribute('href', `#/${job.room}`)
-    text.textContent = [job.share === null ? '' : t.shell.jobShare(job.share), job.left === null ? '' : t.shell.jobLeft(job.left)]
+    text.textContent = [
+      job.share === null ? '' : t.shell.jobShare(job.share),
+      job.left === null ? '' : t.shell.jobLeft(job.left),
+    ]
       .filter(Boolean)
       .join(' · ')
     if (job.share === null) bar.removeAttribute('value')
@@ -326,7 +379,12 @@ function toastArea() {
     }
     for (const { id, text, action } of toasts) {
       if (shown.has(id)) continue
-      const element = h('div', { class: 'toast' }, h('p', null, text), button({ label: action.label, kind: 'link', onclick: action.run }))
+      const element = h(
+        'div',
+        { class: 'toast' },
+        h('p', null, text),
+        button({ label: action.label, kind: 'link', onclick: action.run })
+      )
       const wait = () => setTimeout(() => endToast(id), 10_000)
       const entry = { element, timer: wait() }
       for (const type of ['pointerenter', 'focusin']) element.addEventListener(type, () => clearTimeout(entry.timer))
@@ -342,7 +400,17 @@ function toastArea() {
 /* ---- Dropped files -------------------------------------------------------------------------------------------------- */
 
 function dropTarget() {
-  const target = h('div', { class: 'drop', hidden: true }, h('div', null, icon('file'), h('p', { class: 'drop-title' }, t.shell.dropHere), h('p', { class: 'note' }, t.shell.dropHint))) // prettier-ignore
+  const target = h(
+    'div',
+    { class: 'drop', hidden: true },
+    h(
+      'div',
+      null,
+      icon('file'),
+      h('p', { class: 'drop-title' }, t.shell.dropHere),
+      h('p', { class: 'note' }, t.shell.dropHint)
+    )
+  )
   let depth = 0
   const hasFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes('Files') ?? false
   const show = (/** @type {number} */ n) => {

@@ -1,5 +1,6 @@
 /**
- * status.js: what screen readers hear, what the strip above the composer shows while something long runs, toasts for undo, and
+ * status.js: what screen readers hear, what the strip above the composer shows while something long runs, toasts for undo,
+ * and
  * notices. Stores and functions only; shell.js shows them.
  */
 import { createStore } from './store.js'
@@ -65,7 +66,11 @@ export const dismiss = (id) => status.set({ notices: status.get().notices.filter
 
 let toastId = 0
 
-/** Ten seconds to undo; longer while the pointer or the focus is on it (shell.js). @param {string} text @param {() => void} undo */
+/**
+ * Ten seconds to undo; longer while the pointer or the focus is on it (shell.js).
+ * @param {string} text
+ * @param {() => void} undo
+ */
 export function offerUndo(text, undo) {
   const id = ++toastId
   const end = () => status.set({ toasts: status.get().toasts.filter((toast) => toast.id !== id) })
@@ -84,7 +89,8 @@ export function offerUndo(text, undo) {
 export const endToast = (id) => status.set({ toasts: status.get().toasts.filter((toast) => toast.id !== id) })
 
 /**
- * The remaining time of something that moves: none before 2 % or 2 s, smoothed over the last seconds, and it does not rise by
+ * The remaining time of something that moves: none before 2 % or 2 s, smoothed over the last seconds, and it does not rise
+ * by
  * itself unless the pace really changed.
  */
 export function clock() {

@@ -8,13 +8,19 @@ import { createStore } from './store.js'
  * `persisted`: null while unknown. `refused`: it was asked and said no.
  * @type {import('./store.js').Store<{persisted: boolean | null, refused: boolean}>}
  */
-export const keeping = createStore({ persisted: /** @type {boolean | null} */ (null), refused: /** @type {boolean} */ (false) })
+export const keeping = createStore({
+  persisted: /** @type {boolean | null} */ (null),
+  refused: /** @type {boolean} */ (false),
+})
 
 void navigator.storage?.persisted?.().then((persisted) => keeping.set({ persisted }))
 
 let asked = false
 
-/** Asks the browser to keep what is here; once by itself, after the first thing worth keeping, and whenever she asks. @param {boolean} [again] */
+/**
+ * Asks the browser to keep what is here; once by itself, after the first thing worth keeping, and whenever she asks.
+ * @param {boolean} [again]
+ */
 export async function keepStorage(again = false) {
   if (!navigator.storage?.persist || (asked && !again)) return
   asked = true
@@ -38,7 +44,10 @@ export async function models() {
   /** @type {{id: string, name: string, bytes: number, used: number, whole: boolean, sha256?: string}[]} */
   const list = await cache.list()
   // By the name of its card, where there is one.
-  return list.map((kept) => ({ ...kept, name: known.find((card) => card.sha256 === kept.sha256 || card.file === kept.name)?.name ?? kept.name }))
+  return list.map((kept) => ({
+    ...kept,
+    name: known.find((card) => card.sha256 === kept.sha256 || card.file === kept.name)?.name ?? kept.name,
+  }))
 }
 
 /** @param {string} id */

@@ -1,6 +1,8 @@
 /**
- * strings.js: every word that the page shows, and the only place where words are. Functions take what is filled in; plurals go
- * through Intl.PluralRules, numbers through Intl.NumberFormat. A translation is this file again; tests/page/strings.test.mjs
+ * strings.js: every word that the page shows, and the only place where words are. Functions take what is filled in; plurals
+ * go
+ * through Intl.PluralRules, numbers through Intl.NumberFormat. A translation is this file again;
+ * tests/page/strings.test.js
  * replaces it by marked strings and looks for text that came from elsewhere.
  */
 
@@ -10,11 +12,19 @@ const rules = new Intl.PluralRules(locale)
 const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 })
 const tenth = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 })
 const dayFormat = new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'short', year: 'numeric' })
-const timeFormat = new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })
+const timeFormat = new Intl.DateTimeFormat(locale, {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hourCycle: 'h23',
+})
 const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' })
 
 /** @param {number} n @param {string} one @param {string} other */
 const plural = (n, one, other) => `${whole.format(n)} ${rules.select(n) === 'one' ? one : other}`
+
+/** @param {number} n */
+const requests = (n) => plural(n, 'network request', 'network requests')
 
 /** @param {number} value */
 export const number = (value) => whole.format(value)
@@ -104,9 +114,11 @@ export const t = {
     name: (/** @type {number} */ n) => `On this machine, ${plural(n, 'request', 'requests')}. What that means`,
     title: 'Nothing leaves this machine',
     before: (/** @type {number} */ n) =>
-      `What you type, drop and teach stays in this browser. Since it was opened this page has made ${plural(n, 'network request', 'network requests')}; when you open it, the browser may look for a new version of it.`,
+      `What you type, drop and teach stays in this browser. Since it was opened this page has made ${requests(n)}; ` +
+      'when you open it, the browser may look for a new version of it.',
     after: (/** @type {number} */ n) =>
-      `What you type, drop and teach stays in this browser. Since the model arrived this page has made ${plural(n, 'network request', 'network requests')}; when you open it, the browser may look for a new version of it.`,
+      `What you type, drop and teach stays in this browser. Since the model arrived this page has made ${requests(n)}; ` +
+      'when you open it, the browser may look for a new version of it.',
     check: 'Check: switch off your network, and go on.',
     kept: (/** @type {string} */ address) => `Kept at ${address}. Other pages of the same address could read it.`,
     list: (/** @type {number} */ n) => `All ${plural(n, 'request', 'requests')} since the page was opened`,
@@ -119,6 +131,7 @@ export const t = {
 
   model: {
     none: 'No model',
+    elsewhere: 'In another tab',
     chip: (/** @type {string} */ name, /** @type {number} */ bytes) => (bytes ? `${name} · ${size(bytes)}` : name),
     chipName: (/** @type {string} */ what) => `Model: ${what}`,
     heading: 'Model',
@@ -151,14 +164,15 @@ export const t = {
   first: {
     title: 'A small language model that lives in this tab.',
     about:
-      'It answers on this machine alone: nothing you type leaves the browser. It is small: good with your words, weak on facts about the world.',
+      'It answers on this machine alone: nothing you type leaves the browser. It is small: good with your words, weak on ' +
+      'facts about the world.',
     get: (/** @type {number} */ bytes) => `Get the model (${size(bytes)})`,
     have: 'I have a model file',
     look: 'Look around first',
     before: (/** @type {number} */ bytes, /** @type {number} */ seconds) =>
-      `${size(bytes)}, about ${duration(seconds)} on this connection, kept in this browser. Next time it starts in seconds.`,
-    beforeUnknown: (/** @type {number} */ bytes) =>
-      `${size(bytes)}, kept in this browser. Next time it starts in seconds.`,
+      `${size(bytes)}, about ${duration(seconds)} on this connection, kept in this browser. ` +
+      'Next time it starts in seconds.',
+    beforeUnknown: (/** @type {number} */ bytes) => `${size(bytes)}, kept in this browser. Next time it starts in seconds.`,
     beforeHere: (/** @type {number} */ bytes) =>
       `${size(bytes)}, from this computer: a few seconds. It is kept in this browser.`,
     beforeHost: (/** @type {string} */ host) => `From ${host}. The only thing this page fetches.`,
@@ -173,7 +187,8 @@ export const t = {
   load: {
     downloading: (/** @type {string} */ name) => `Getting ${name}`,
     downloadWith: (/** @type {number} */ loaded, /** @type {number} */ total, /** @type {number | null} */ seconds) =>
-      `${loaded < 999.5e6 && total < 999.5e6 ? whole.format(loaded / 1e6) : tenth.format(loaded / 1e9)} of ${size(total)}${seconds === null ? '' : ` · ${duration(seconds)} left`}`,
+      `${total < 999.5e6 ? whole.format(loaded / 1e6) : tenth.format(loaded / 1e9)} of ${size(total)}` +
+      (seconds === null ? '' : ` · ${duration(seconds)} left`),
     rate: (/** @type {number} */ bytes) => `${tenth.format(bytes / 1e6)} MB/s`,
     already: 'You can already write. It is sent when the model is ready.',
     paused: (/** @type {number} */ loaded) => `Paused at ${size(loaded)}.`,
@@ -231,7 +246,10 @@ export const t = {
         label: 'Make a sentence friendlier',
         text: 'Rewrite this sentence so that it sounds friendlier: "Send me the report today."',
       },
-      { label: 'Find a title', text: 'Give me three short titles for a story about a lighthouse keeper who learns to bake bread.' },
+      {
+        label: 'Find a title',
+        text: 'Give me three short titles for a story about a lighthouse keeper who learns to bake bread.',
+      },
       { label: 'Explain something simply', text: 'Explain to a ten-year-old why the sky is blue, in three sentences.' },
     ],
     you: 'You',
@@ -274,8 +292,7 @@ export const t = {
     interrupted: 'The tab closed while this was written.',
     silent: 'The model ended without a word.',
     cut: 'The beginning no longer fits. The model sees from here on.',
-    meter: (/** @type {number} */ used, /** @type {number} */ of) =>
-      `${whole.format(used)} of ${whole.format(of)} tokens`,
+    meter: (/** @type {number} */ used, /** @type {number} */ of) => `${whole.format(used)} of ${whole.format(of)} tokens`,
     meterName: 'Conversation room used',
     answering: 'Answering',
     codeCopy: 'Copy code',
@@ -312,13 +329,22 @@ export const t = {
       title: 'The file that arrived is not the published one.',
       means: 'It was not used. Your conversations are untouched.',
     },
-    quota: { title: 'The browser grants no more room.', means: 'Your conversations are kept. Delete something, or go on without keeping the model.' },
+    quota: {
+      title: 'The browser grants no more room.',
+      means: 'Your conversations are kept. Delete something, or go on without keeping the model.',
+    },
     memory: { title: 'The model needs more memory than this tab got.', means: 'Your conversation is kept.' },
-    format: { title: 'This file cannot be read as a model.', means: 'Nothing was changed. A model file is a .gguf, whole or with all its parts.' },
+    format: {
+      title: 'This file cannot be read as a model.',
+      means: 'Nothing was changed. A model file is a .gguf, whole or with all its parts.',
+    },
     unsupported: { title: 'This model uses something that this version cannot run.', means: 'Nothing was changed.' },
     template: { title: 'The model’s conversation form cannot be used.', means: 'Your message is kept.' },
     grammar: { title: 'The form asked of the answer cannot be used.', means: 'Your message is kept.' },
-    context_full: { title: 'This message is longer than the conversation room.', means: 'It is kept. Shorten it, or give the model more room in Settings.' },
+    context_full: {
+      title: 'This message is longer than the conversation room.',
+      means: 'It is kept. Shorten it, or give the model more room in Settings.',
+    },
     adapter_mismatch: { title: 'This skill belongs to another model.', means: 'It was not used.' },
     data: { title: 'The data cannot be used.', means: 'Nothing was changed.' },
     internal: { title: 'The engine stopped.', means: 'Your conversation is kept.' },
@@ -437,9 +463,16 @@ export const t = {
     },
     privacy: {
       needs: 'Needs the network',
-      needsList: ['Opening this page for the first time, and looking for a new version of it', 'Getting a model that is not kept here yet'],
+      needsList: [
+        'Opening this page for the first time, and looking for a new version of it',
+        'Getting a model that is not kept here yet',
+      ],
       neverNeeds: 'Never needs it',
-      neverList: ['Loading a model that is kept here, or your own file', 'Reading and answering what you write', 'Searching, exporting and importing conversations'],
+      neverList: [
+        'Loading a model that is kept here, or your own file',
+        'Reading and answering what you write',
+        'Searching, exporting and importing conversations',
+      ],
       neverSent: 'No usage data, no error reports, no accounts.',
     },
     appearance: {
@@ -477,8 +510,7 @@ export const t = {
       import: 'Import conversations',
       importAbout: 'From a file that was exported here. Nothing is replaced.',
       imported: (/** @type {number} */ n) => `${plural(n, 'conversation', 'conversations')} imported.`,
-      importBad: (/** @type {string} */ name) =>
-        `${name} is not an export of conversations. Nothing was changed.`,
+      importBad: (/** @type {string} */ name) => `${name} is not an export of conversations. Nothing was changed.`,
       importLarge: (/** @type {string} */ name, /** @type {number} */ limit) =>
         `${name} is larger than ${size(limit)}. Nothing was changed.`,
       importSome: (/** @type {number} */ n, /** @type {number} */ bad) =>
@@ -487,7 +519,8 @@ export const t = {
       eraseAbout: 'Removes all that this page keeps in this browser.',
       eraseTitle: 'Erase everything',
       eraseList: (/** @type {number} */ conversations, /** @type {number} */ models, /** @type {number} */ bytes) =>
-        `This removes ${plural(conversations, 'conversation', 'conversations')} and ${plural(models, 'model', 'models')} (${size(bytes)}) from this browser. There is no other copy.`,
+        `This removes ${plural(conversations, 'conversation', 'conversations')} and ${plural(models, 'model', 'models')} ` +
+        `(${size(bytes)}) from this browser. There is no other copy.`,
       eraseType: 'Type “erase” to go on',
       eraseWord: 'erase',
       exportFirst: 'Export first',

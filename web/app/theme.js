@@ -1,4 +1,4 @@
-/* Applies the chosen theme and text size before the first paint. A classic script, because modules run too late for that. */
+/* Applies the chosen theme and text size before the first paint. Classic: modules run too late for that. */
 ;(() => {
   let settings
   try {

@@ -1,5 +1,6 @@
 /**
- * answer.js: one answer at a time, from the messages of a conversation. It waits for the model, reads (prefill), writes, can be
+ * answer.js: one answer at a time, from the messages of a conversation. It waits for the model, reads (prefill), writes,
+ * can be
  * stopped in each of these, and is kept while it grows: at most a second of text is lost when the tab dies.
  */
 import * as conversations from '../conversations.js'
@@ -62,7 +63,12 @@ export function stop() {
   running?.abort()
 }
 
-/** A message of hers, and the answer to it. @param {import('../conversations.js').Conversation | null} conversation @param {string} text @param {string | null} parent */
+/**
+ * A message of hers, and the answer to it.
+ * @param {import('../conversations.js').Conversation | null} conversation
+ * @param {string} text
+ * @param {string | null} parent
+ */
 export async function send(conversation, text, parent) {
   const target = conversation ?? (await conversations.createConversation(text))
   const message = await conversations.add(target, { role: 'user', text, parent, state: 'done' })
@@ -70,7 +76,10 @@ export async function send(conversation, text, parent) {
   return target
 }
 
-/** Answers a message of hers (again: then the new answer is one more version). @param {import('../conversations.js').Message} question */
+/**
+ * Answers a message of hers (again: then the new answer is one more version).
+ * @param {import('../conversations.js').Message} question
+ */
 export async function answer(question) {
   const conversation = conversations.conversationOf(question.conversation)
   if (!conversation || answering.get().id) return
@@ -83,7 +92,14 @@ export async function answer(question) {
     state: 'waiting',
     model: model.get().name,
   })
-  answering.set({ id: message.id, conversation: conversation.id, phase: 'waiting', share: 0, left: null, since: performance.now() })
+  answering.set({
+    id: message.id,
+    conversation: conversation.id,
+    phase: 'waiting',
+    share: 0,
+    left: null,
+    since: performance.now(),
+  })
   done = (async () => {
     try {
       if (!(await modelReady(controller.signal))) throw new DOMException('', 'AbortError')
@@ -145,7 +161,8 @@ async function write(conversation, question, message, signal) {
     temperature,
     signal,
     onProgress: (/** @type {{loaded: number, total: number}} */ { loaded, total }) => {
-      if (answering.get().phase === 'reading' && total > 0) answering.set({ share: loaded / total, left: time.left(loaded, total) })
+      if (answering.get().phase === 'reading' && total > 0)
+        answering.set({ share: loaded / total, left: time.left(loaded, total) })
     },
   })
   let saved = performance.now()
@@ -166,7 +183,11 @@ async function write(conversation, question, message, signal) {
     }
   }
   const finish = last?.choices[0]?.finish_reason ?? 'stop'
-  await conversations.update(message, { state: 'done', finish, usage: last?.usage, timings: last?.timings }, { strict: true })
+  await conversations.update(
+    message,
+    { state: 'done', finish, usage: last?.usage, timings: last?.timings },
+    { strict: true }
+  )
   remember(message)
   say(settings.get().spoken === 'sentence' ? message.text.slice(spoken) : message.text)
 }
@@ -185,7 +206,8 @@ function saySentences(text, from) {
 }
 
 /**
- * The messages that fit, with room left for an answer: from the beginning, questions with their answers are left out until the
+ * The messages that fit, with room left for an answer: from the beginning, questions with their answers are left out until
+ * the
  * rest fits. What the model would read is rendered and counted by the engine itself.
  * @param {any} llm @param {import('../conversations.js').Message[]} messages @param {number} room
  */
@@ -209,7 +231,12 @@ async function fitting(llm, messages, room) {
 /** @param {import('../conversations.js').Message[]} messages */
 const asMessages = (messages) => messages.map(({ role, text }) => ({ role, content: text }))
 
-/** Tokens that these messages are to the model. @param {any} llm @param {import('../conversations.js').Message[]} messages @returns {Promise<number>} */
+/**
+ * Tokens that these messages are to the model.
+ * @param {any} llm
+ * @param {import('../conversations.js').Message[]} messages
+ * @returns {Promise<number>}
+ */
 async function count(llm, messages) {
   const { text } = await llm.renderChat({ messages: asMessages(messages) })
   return (await llm.tokenize(text, { special: true })).length
@@ -227,6 +254,10 @@ async function settle(message, error, stopped) {
     return
   }
   if (!error?.code) console.error(error)
-  const facts = { code: String(error?.code ?? 'internal'), message: String(error?.message ?? error), hint: String(error?.hint ?? '') }
+  const facts = {
+    code: String(error?.code ?? 'internal'),
+    message: String(error?.message ?? error),
+    hint: String(error?.hint ?? ''),
+  }
   await conversations.update(message, { state: 'error', error: facts }, { strict: true })
 }

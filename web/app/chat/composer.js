@@ -11,14 +11,27 @@ const DRAFT = 'nook.draft'
 
 /** @param {{send: (text: string) => boolean, stop: () => void, editLast: () => boolean}} actions */
 export function composer({ send, stop, editLast }) {
-  const box = h('textarea', { id: 'composer', class: 'box', rows: 1, 'aria-label': t.chat.box, placeholder: t.chat.placeholder,
-    'aria-describedby': 'composer-note', enterkeyhint: isTouch() ? 'enter' : 'send', autocomplete: 'off' }) // prettier-ignore
+  const box = h('textarea', {
+    id: 'composer',
+    class: 'box',
+    rows: 1,
+    'aria-label': t.chat.box,
+    placeholder: t.chat.placeholder,
+    'aria-describedby': 'composer-note',
+    enterkeyhint: isTouch() ? 'enter' : 'send',
+    autocomplete: 'off',
+  })
   const action = button({ icon: 'send', label: t.chat.send, text: false, kind: 'main', class: 'send' })
   const note = h('p', { class: 'note', id: 'composer-note' })
   const meter = h('meter', { min: 0, max: 1, 'aria-label': t.chat.meterName })
   const meterText = h('span', { class: 'number' })
   const meterPlace = h('div', { class: 'meter note', hidden: true }, meterText, meter)
-  const element = h('form', { class: 'composer' }, h('div', { class: 'frame' }, box, action), h('div', { class: 'under-box' }, note, meterPlace))
+  const element = h(
+    'form',
+    { class: 'composer' },
+    h('div', { class: 'frame' }, box, action),
+    h('div', { class: 'under-box' }, note, meterPlace)
+  )
   let busy = false
   let busySince = 0
 

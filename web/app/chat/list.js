@@ -10,25 +10,48 @@ const PAGE = 100
 
 /** @param {{close: () => void}} options */
 export function conversationList({ close }) {
-  const input = h('input', { class: 'field', type: 'search', 'aria-label': t.list.search, placeholder: t.list.placeholder, autocomplete: 'off', spellcheck: 'false' }) // prettier-ignore
+  const input = h('input', {
+    class: 'field',
+    type: 'search',
+    'aria-label': t.list.search,
+    placeholder: t.list.placeholder,
+    autocomplete: 'off',
+    spellcheck: 'false',
+  })
   const rows = h('div', { class: 'rows' })
   const found = h('p', { class: 'note found', role: 'status' })
-  const newLink = h('a', { class: 'button quiet', href: '#/chat/new', 'aria-label': t.list.newName }, icon('plus'), h('span', null, t.list.new))
+  const newLink = h(
+    'a',
+    { class: 'button quiet', href: '#/chat/new', 'aria-label': t.list.newName },
+    icon('plus'),
+    h('span', null, t.list.new)
+  )
   const element = h(
     'nav',
     { class: 'list', 'aria-label': t.list.label },
-    h('div', { class: 'list-head' },
+    h(
+      'div',
+      { class: 'list-head' },
       h('div', { class: 'sheet-head' }, button({ icon: 'left', label: t.back, onclick: close })),
-      h('div', { class: 'list-tools' }, h('div', { class: 'search' }, input), newLink)), // prettier-ignore
+      h('div', { class: 'list-tools' }, h('div', { class: 'search' }, input), newLink)
+    ),
     found,
     rows
   )
   let currentId = ''
   let limit = PAGE
 
-  const row = (/** @type {import('../conversations.js').Conversation} */ conversation, /** @type {Node | null} */ more, /** @type {string} */ at) => {
-    const link = h('a', { href: `#/chat/${conversation.id}${at ? `/${at}` : ''}`, class: 'conversation', dataset: { id: conversation.id } },
-      h('span', { class: 'line' }, conversation.title), more) // prettier-ignore
+  const row = (
+    /** @type {import('../conversations.js').Conversation} */ conversation,
+    /** @type {Node | null} */ more,
+    /** @type {string} */ at
+  ) => {
+    const link = h(
+      'a',
+      { href: `#/chat/${conversation.id}${at ? `/${at}` : ''}`, class: 'conversation', dataset: { id: conversation.id } },
+      h('span', { class: 'line' }, conversation.title),
+      more
+    )
     if (conversation.id === currentId) link.setAttribute('aria-current', 'page')
     const remove = button({ icon: 'trash', label: t.list.delete(conversation.title), text: false, class: 'row-action' })
     remove.addEventListener('click', () => void deleteWithUndo(conversation))
@@ -41,7 +64,16 @@ export function conversationList({ close }) {
     if (query) {
       const hits = conversations.search(query)
       found.textContent = hits.length ? t.list.hits(hits.length) : t.list.noHit(query)
-      fill(rows, h('ul', null, ...hits.slice(0, PAGE).map((hit) => row(hit.conversation, hit.excerpt ? excerpt(hit) : null, hit.message?.id ?? ''))))
+      fill(
+        rows,
+        h(
+          'ul',
+          null,
+          ...hits
+            .slice(0, PAGE)
+            .map((hit) => row(hit.conversation, hit.excerpt ? excerpt(hit) : null, hit.message?.id ?? ''))
+        )
+      )
       return
     }
     found.textContent = conversations.conversations.get().ready && list.length === 0 ? t.list.none : ''
@@ -59,8 +91,18 @@ export function conversationList({ close }) {
       rows,
       groups
         .filter(([, members]) => members.length)
-        .map(([name, members]) => h('section', null, h('h2', { class: 'note group' }, name), h('ul', null, ...members.map((c) => row(c, null, ''))))),
-      list.length > limit ? button({ label: t.list.more(Math.min(PAGE, list.length - limit)), onclick: () => { limit += PAGE; draw() } }) : null // prettier-ignore
+        .map(([name, members]) =>
+          h('section', null, h('h2', { class: 'note group' }, name), h('ul', null, ...members.map((c) => row(c, null, ''))))
+        ),
+      list.length > limit
+        ? button({
+            label: t.list.more(Math.min(PAGE, list.length - limit)),
+            onclick: () => {
+              limit += PAGE
+              draw()
+            },
+          })
+        : null
     )
   }
 

@@ -2,7 +2,8 @@
  * log.js: the messages of one conversation. Elements are kept by id and made again only when what they show has changed, so
  * that focus, selection and scroll position survive while an answer grows.
  *
- * Following the end: the first intent upwards (wheel, finger, key, scrollbar) detaches; coming within 50 px of the end attaches
+ * Following the end: the first intent upwards (wheel, finger, key, scrollbar) detaches; coming within 50 px of the end
+ * attaches
  * again; a shift of the layout does neither.
  */
 import { h, fill, icon, button } from '../h.js'
@@ -13,7 +14,7 @@ import { answering, answer, onText, send } from './answer.js'
 import { model } from '../engine.js'
 import { settings } from '../settings.js'
 import { offerUndo, say } from '../status.js'
-import { popup } from '../dialogs.js'
+import { popup, toClipboard } from '../dialogs.js'
 import { composing, isTouch } from '../keys.js'
 import { problem } from './problem.js'
 
@@ -73,16 +74,22 @@ export function log() {
   scroll.addEventListener('wheel', (event) => event.deltaY < 0 && detach(), { passive: true })
   let touchY = 0
   scroll.addEventListener('touchstart', (event) => (touchY = event.touches[0]?.clientY ?? 0), { passive: true })
-  scroll.addEventListener('touchmove', (event) => (event.touches[0]?.clientY ?? 0) > touchY + 4 && detach(), { passive: true })
+  scroll.addEventListener('touchmove', (event) => (event.touches[0]?.clientY ?? 0) > touchY + 4 && detach(), {
+    passive: true,
+  })
   scroll.addEventListener('keydown', (event) => {
     if (['PageUp', 'Home', 'ArrowUp'].includes(event.key) && !(event.target instanceof HTMLTextAreaElement)) detach()
   })
-  scroll.addEventListener('scroll', () => {
-    // The scrollbar: upwards without the content having become shorter.
-    if (scroll.scrollTop < lastTop - 2 && scroll.scrollHeight >= lastHeight) detach()
-    lastTop = scroll.scrollTop
-    lastHeight = scroll.scrollHeight
-  }, { passive: true }) // prettier-ignore
+  scroll.addEventListener(
+    'scroll',
+    () => {
+      // The scrollbar: upwards without the content having become shorter.
+      if (scroll.scrollTop < lastTop - 2 && scroll.scrollHeight >= lastHeight) detach()
+      lastTop = scroll.scrollTop
+      lastHeight = scroll.scrollHeight
+    },
+    { passive: true }
+  )
   latest.addEventListener('click', () => {
     attach()
     list.querySelector('.message:last-child')?.scrollIntoView({ block: 'end' })
@@ -102,8 +109,20 @@ export function log() {
       const versions = conversations.versions(message)
       const at = versions.findIndex((m) => m.id === message.id)
       const writing = live.id === message.id
-      const signature = [message.state, writing ? '' : message.text.length, at, versions.length, message.finish, i, shown.length,
-        details, plain.has(message.id), editing === message.id, live.id === null, message.model].join('|') // prettier-ignore
+      const signature = [
+        message.state,
+        writing ? '' : message.text.length,
+        at,
+        versions.length,
+        message.finish,
+        i,
+        shown.length,
+        details,
+        plain.has(message.id),
+        editing === message.id,
+        live.id === null,
+        message.model,
+      ].join('|')
       let entry = entries.get(message.id)
       if (entry?.signature !== signature && !(entry?.push && writing)) {
         const had = entry?.element.contains(document.activeElement) ?? false
@@ -125,7 +144,8 @@ export function log() {
   /** Only what is out of place moves: replacing all would lose focus and selection. @param {Element[]} elements */
   const arrange = (elements) => {
     for (const child of [...list.children]) if (!elements.includes(child)) child.remove()
-    for (const [i, element] of elements.entries()) if (list.children[i] !== element) list.insertBefore(element, list.children[i] ?? null)
+    for (const [i, element] of elements.entries())
+      if (list.children[i] !== element) list.insertBefore(element, list.children[i] ?? null)
   }
 
   const cutLine = () => h('p', { class: 'cut', role: 'separator', 'aria-label': t.chat.cut }, h('span', null, t.chat.cut))
@@ -138,7 +158,13 @@ export function log() {
   const build = (message, { at, versions, i, of, writing, details }) => {
     const mine = message.role === 'user'
     const name = t.chat.message(mine ? t.chat.you : t.chat.answer(message.model ?? ''), i + 1, of)
-    const element = h('article', { class: ['message', message.role], id: `m-${message.id}`, tabindex: -1, 'aria-label': name, dataset: { id: message.id } })
+    const element = h('article', {
+      class: ['message', message.role],
+      id: `m-${message.id}`,
+      tabindex: -1,
+      'aria-label': name,
+      dataset: { id: message.id },
+    })
     if (editing === message.id) {
       element.append(editor(message))
       return { element }
@@ -173,10 +199,15 @@ export function log() {
 
   /** How an answer ended, where that is worth a word. @param {Message} message @returns {Node | null} */
   const endingOf = (message) => {
-    const again = (/** @type {string} */ kind = 'quiet') => button({ icon: 'again', label: t.chat.again, kind, onclick: () => void answerAgain(message) })
+    const again = (/** @type {string} */ kind = 'quiet') =>
+      button({ icon: 'again', label: t.chat.again, kind, onclick: () => void answerAgain(message) })
     if (message.state === 'error' && message.error) {
-      const room = h('a', { class: 'button quiet', href: '#/settings/details' }, t.error.toRoom)
-      const retry = button({ label: t.tryAgain, kind: 'main', onclick: () => void answerAgain(message) })
+      const room = h('a', { class: 'button main', href: '#/settings/details' }, t.error.toRoom)
+      const retry = button({
+        label: t.tryAgain,
+        kind: message.error.code === 'context_full' ? 'quiet' : 'main',
+        onclick: () => void answerAgain(message),
+      })
       return problem(message.error, message.error.code === 'context_full' ? [room, retry] : [retry])
     }
     const words = {
@@ -195,22 +226,52 @@ export function log() {
   const under = (message, at, versions, last) => {
     const free = answering.get().id === null
     const mine = message.role === 'user'
-    const copy = button({ icon: 'copy', label: t.chat.copy, text: !mine, onclick: () => void copyText(message) })
-    const again = mine ? null : button({ icon: 'again', label: t.chat.again, disabled: !free, onclick: () => void answerAgain(message) })
-    const edit = mine ? button({ icon: 'edit', label: t.chat.edit, text: false, disabled: !free, onclick: () => edited(message.id) }) : null
+    const copy =
+      message.text === ''
+        ? null
+        : button({ icon: 'copy', label: t.chat.copy, text: !mine, onclick: () => void copyText(message) })
+    // An error has its own button for it.
+    const again =
+      mine || message.state === 'error'
+        ? null
+        : button({ icon: 'again', label: t.chat.again, disabled: !free, onclick: () => void answerAgain(message) })
+    const edit = mine
+      ? button({ icon: 'edit', label: t.chat.edit, text: false, disabled: !free, onclick: () => edited(message.id) })
+      : null
     const more = button({ icon: 'more', label: t.chat.more, text: false })
     popup(more, () => menuOf(message), { menu: true, label: t.chat.more })
-    return h('div', { class: ['under', last ? 'last' : ''], role: 'group', 'aria-label': t.chat.actions }, copy, again, edit,
-      versions.length > 1 ? switcher(versions, at, free) : null, more) // prettier-ignore
+    return h(
+      'div',
+      { class: ['under', last ? 'last' : ''], role: 'group', 'aria-label': t.chat.actions },
+      copy,
+      again,
+      edit,
+      versions.length > 1 ? switcher(versions, at, free) : null,
+      more
+    )
   }
 
   /** @param {Message[]} versions @param {number} at @param {boolean} free */
   const switcher = (versions, at, free) => {
     const go = (/** @type {number} */ next) => void showVersion(versions, next)
-    return h('span', { class: 'versions' },
+    return h(
+      'span',
+      { class: 'versions' },
       button({ icon: 'left', label: t.chat.older, text: false, disabled: at === 0 || !free, onclick: () => go(at - 1) }),
-      h('span', { class: 'number note' }, h('span', { class: 'hidden-text' }, t.chat.versionName(at + 1, versions.length)), h('span', { 'aria-hidden': 'true' }, t.chat.version(at + 1, versions.length))),
-      button({ icon: 'right', label: t.chat.newer, text: false, disabled: at === versions.length - 1 || !free, onclick: () => go(at + 1) })) // prettier-ignore
+      h(
+        'span',
+        { class: 'number note' },
+        h('span', { class: 'hidden-text' }, t.chat.versionName(at + 1, versions.length)),
+        h('span', { 'aria-hidden': 'true' }, t.chat.version(at + 1, versions.length))
+      ),
+      button({
+        icon: 'right',
+        label: t.chat.newer,
+        text: false,
+        disabled: at === versions.length - 1 || !free,
+        onclick: () => go(at + 1),
+      })
+    )
   }
 
   /** @param {Message[]} versions @param {number} next */
@@ -227,19 +288,31 @@ export function log() {
   /** @param {Message} message @returns {Node[]} */
   const menuOf = (message) => {
     const item = (/** @type {string} */ name, /** @type {string} */ label, /** @type {() => void} */ run) =>
-      button({ icon: name, label, onclick: (/** @type {Event} */ event) => {
-        const pop = /** @type {HTMLElement} */ (event.currentTarget).closest('[popover]')
-        if (pop instanceof HTMLElement) pop.hidePopover()
-        run()
-      } }) // prettier-ignore
+      button({
+        icon: name,
+        label,
+        onclick: (/** @type {Event} */ event) => {
+          const pop = /** @type {HTMLElement} */ (event.currentTarget).closest('[popover]')
+          if (pop instanceof HTMLElement) pop.hidePopover()
+          run()
+        },
+      })
     const asPlain = plain.has(message.id)
     return [
-      item('branch', t.chat.branch, () => void conversations.branch(message).then(({ id: to }) => (location.hash = `#/chat/${to}`))),
-      ...(message.role === 'assistant' ? [item('text', asPlain ? t.chat.formatted : t.chat.plain, () => {
-        if (asPlain) plain.delete(message.id)
-        else plain.add(message.id)
-        draw()
-      })] : []), // prettier-ignore
+      item(
+        'branch',
+        t.chat.branch,
+        () => void conversations.branch(message).then(({ id: to }) => (location.hash = `#/chat/${to}`))
+      ),
+      ...(message.role === 'assistant'
+        ? [
+            item('text', asPlain ? t.chat.formatted : t.chat.plain, () => {
+              if (asPlain) plain.delete(message.id)
+              else plain.add(message.id)
+              draw()
+            }),
+          ]
+        : []),
       item('trash', t.chat.deleteMessage, () => void deleteFrom(message)),
     ]
   }
@@ -253,7 +326,7 @@ export function log() {
 
   /** @param {Message} message */
   const copyText = async (message) => {
-    await navigator.clipboard.writeText(message.text)
+    if (!(await toClipboard(message.text))) return
     say(t.chat.copied)
     const label = entries.get(message.id)?.element.querySelector('.under .button')
     label?.classList.add('did')
@@ -297,7 +370,17 @@ export function log() {
       box.focus()
       box.setSelectionRange(box.value.length, box.value.length)
     })
-    return h('div', { class: 'editor' }, box, h('div', { class: 'actions-row' }, button({ label: t.chat.editSave, kind: 'main', onclick: saveIt }), button({ label: t.cancel, onclick: end }))) // prettier-ignore
+    return h(
+      'div',
+      { class: 'editor' },
+      box,
+      h(
+        'div',
+        { class: 'actions-row' },
+        button({ label: t.chat.editSave, kind: 'main', onclick: saveIt }),
+        button({ label: t.cancel, onclick: end })
+      )
+    )
   }
 
   /** @param {string} messageId @returns {boolean} */
@@ -385,7 +468,8 @@ function waitingPart(pending) {
     const late = performance.now() - since > 1000
     if (phase === 'waiting') {
       const { status, left: modelLeft } = model.get()
-      text.textContent = status === 'loading' ? t.chat.waiting(modelLeft) : status === 'ready' ? t.chat.preparing : t.chat.needsModel
+      text.textContent =
+        status === 'loading' ? t.chat.waiting(modelLeft) : status === 'ready' ? t.chat.preparing : t.chat.needsModel
       bar.hidden = true
       return
     }
@@ -414,8 +498,16 @@ function detailsOf({ usage = {}, timings = {}, seed, temperature, model: name, f
   if (timings.predicted_n >= 0) rows.push([t.detail.generation, t.detail.tokens(timings.predicted_n, timings.predicted_ms)])
   if (finish && t.detail.reasons[finish]) rows.push([t.detail.ended, t.detail.reasons[finish] ?? ''])
   if (name) rows.push([t.detail.model, name])
-  if (seed !== undefined) rows.push([t.detail.seed, `${number(seed)}${temperature === undefined ? '' : ` · ${t.settings.details.temperature(temperature)}`}`]) // prettier-ignore
+  if (seed !== undefined)
+    rows.push([
+      t.detail.seed,
+      `${number(seed)}${temperature === undefined ? '' : ` · ${t.settings.details.temperature(temperature)}`}`,
+    ])
   rows.push([t.detail.when, t.detail.whenValue(created)])
-  return h('details', { class: 'details', open: always }, h('summary', { class: 'note' }, icon('right'), t.details),
-    h('dl', { class: 'facts number' }, ...rows.flatMap(([term, value]) => [h('dt', null, term), h('dd', null, value)]))) // prettier-ignore
+  return h(
+    'details',
+    { class: 'details', open: always },
+    h('summary', { class: 'note' }, icon('right'), t.details),
+    h('dl', { class: 'facts number' }, ...rows.flatMap(([term, value]) => [h('dt', null, term), h('dd', null, value)]))
+  )
 }

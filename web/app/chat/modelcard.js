@@ -1,5 +1,6 @@
 /**
- * modelcard.js: where the model is on its way, and what can be done about it. The same card stands in the middle of an empty
+ * modelcard.js: where the model is on its way, and what can be done about it. The same card stands in the middle of an
+ * empty
  * chat and above the composer of a conversation.
  */
 import { h, fill, button } from '../h.js'
@@ -14,7 +15,8 @@ const pickButton = (/** @type {string} */ label = t.first.have) =>
   button({ icon: 'file', label, kind: 'quiet', class: 'large', onclick: () => void openModelFile() })
 
 /**
- * @param {{slim: boolean, here: () => boolean}} options slim: above the composer, without what the strip shows; here: whether
+ * @param {{slim: boolean, here: () => boolean}} options slim: above the composer, without what the strip shows; here:
+ * whether
  *   this card is the one that is shown now
  * @returns {{element: HTMLElement, refresh: () => void}}
  */
@@ -26,7 +28,12 @@ export function modelCard({ slim, here }) {
   const refresh = () => {
     const state = model.get()
     const { status, why, error } = state
-    const hidden = !here() || status === 'ready' || status === 'starting' || (slim && status === 'loading') || (status === 'elsewhere' && stayed && !slim)
+    const hidden =
+      !here() ||
+      status === 'ready' ||
+      status === 'starting' ||
+      (slim && status === 'loading') ||
+      (status === 'elsewhere' && stayed && !slim)
     element.hidden = hidden
     if (hidden) {
       shape = ''
@@ -43,16 +50,37 @@ export function modelCard({ slim, here }) {
   /** @param {import('../engine.js').Model} state @returns {(Node | null)[]} */
   const content = (state) => {
     const { status, why, name, loaded, error, choice } = state
-    const main = (/** @type {string} */ label, /** @type {() => void} */ run) => button({ label, kind: 'main', class: 'large', onclick: run })
+    const main = (/** @type {string} */ label, /** @type {() => void} */ run) =>
+      button({ label, kind: 'main', class: 'large', onclick: run })
     const row = (/** @type {(Node | null)[]} */ ...buttons) => h('div', { class: 'actions-row' }, ...buttons)
     if (status === 'elsewhere' || status === 'moved') {
-      const stay = button({ label: t.tabs.stay, kind: 'quiet', class: 'large', onclick: () => { stayed = true; refresh() } }) // prettier-ignore
+      const stay = button({
+        label: t.tabs.stay,
+        kind: 'quiet',
+        class: 'large',
+        onclick: () => {
+          stayed = true
+          refresh()
+        },
+      })
       const text = status === 'moved' ? t.tabs.moved : stayed ? t.tabs.reading : t.tabs.elsewhere
-      return [h('p', null, text), row(main(status === 'moved' ? t.tabs.bring : t.tabs.here, () => void take()), status === 'moved' || stayed ? null : stay)]
+      return [
+        h('p', null, text),
+        row(
+          main(status === 'moved' ? t.tabs.bring : t.tabs.here, () => void take()),
+          status === 'moved' || stayed ? null : stay
+        ),
+      ]
     }
     if (status === 'paused') {
       const text = why === 'broken' ? t.load.broken(loaded) : loaded ? t.load.paused(loaded) : t.load.notLoaded(name)
-      return [h('p', { class: 'number' }, text), row(main(t.shell.resume, () => void resume()), pickButton())]
+      return [
+        h('p', { class: 'number' }, text),
+        row(
+          main(t.shell.resume, () => void resume()),
+          pickButton()
+        ),
+      ]
     }
     if (status === 'idle' && why === 'files') return [h('p', null, t.load.chooseAgain(name)), row(pickButton(t.load.pick))]
     if (status === 'idle') {
@@ -97,8 +125,18 @@ function loadingPart() {
   const note = h('p', { class: 'note' })
   const pauseButton = button({ icon: 'pause', label: t.shell.pause, kind: 'quiet', onclick: pause })
   const stopButton = button({ icon: 'stop', label: t.shell.stop, kind: 'plain', onclick: stop })
-  const element = h('div', { class: 'loading-part' },
-    h('div', { class: 'loading-head' }, h('div', null, label, numbers), h('div', { class: 'actions-row' }, pauseButton, stopButton)), bar, note) // prettier-ignore
+  const element = h(
+    'div',
+    { class: 'loading-part' },
+    h(
+      'div',
+      { class: 'loading-head' },
+      h('div', null, label, numbers),
+      h('div', { class: 'actions-row' }, pauseButton, stopButton)
+    ),
+    bar,
+    note
+  )
   return {
     element,
     /** @param {import('../engine.js').Model} state */
@@ -107,7 +145,9 @@ function loadingPart() {
       label.textContent = download ? t.load.downloading(name) : name
       const line = download
         ? t.load.downloadWith(loaded, total, left) + (rate ? ` · ${t.load.rate(rate)}` : '')
-        : kept || choice?.kind === 'card' ? t.load.loadingKept(left) : t.load.loadingFile(left) // prettier-ignore
+        : kept || choice?.kind === 'card'
+          ? t.load.loadingKept(left)
+          : t.load.loadingFile(left)
       numbers.textContent = line
       bar.setAttribute('aria-label', download ? t.model.downloading(name) : t.model.loading(name))
       if (total > 0) bar.value = loaded / total
@@ -124,15 +164,36 @@ export function offer() {
   void cards().then((list) => {
     const [first, ...others] = list
     if (!first) {
-      fill(place, h('p', null, navigator.onLine ? t.first.noCards : t.first.offlineNone), h('div', { class: 'actions-row' }, pickButton(t.load.pick)))
+      fill(
+        place,
+        h('p', null, navigator.onLine ? t.first.noCards : t.first.offlineNone),
+        h('div', { class: 'actions-row' }, pickButton(t.load.pick))
+      )
       return
     }
     fill(
       place,
       h('div', { class: 'actions-row' }, getButton(first, 'main'), pickButton()),
       h('p', { class: 'note number' }, modelLine(first), ' ', beforeText(first)),
-      others.length ? h('details', { class: 'others' }, h('summary', null, t.first.others), h('ul', null, ...others.map((card) => h('li', null,
-        h('div', null, h('p', null, card.name), h('p', { class: 'note' }, modelLine(card))), getButton(card, 'quiet'))))) : null // prettier-ignore
+      others.length
+        ? h(
+            'details',
+            { class: 'others' },
+            h('summary', null, t.first.others),
+            h(
+              'ul',
+              null,
+              ...others.map((card) =>
+                h(
+                  'li',
+                  null,
+                  h('div', null, h('p', null, card.name), h('p', { class: 'note' }, modelLine(card))),
+                  getButton(card, 'quiet')
+                )
+              )
+            )
+          )
+        : null
     )
   })
   return place
@@ -140,7 +201,13 @@ export function offer() {
 
 /** @param {import('../models.js').Card} card @param {string} kind */
 function getButton(card, kind) {
-  return button({ icon: 'get', label: t.first.get(card.bytes), kind, class: 'large', onclick: () => void choose({ kind: 'card', card }) })
+  return button({
+    icon: 'get',
+    label: t.first.get(card.bytes),
+    kind,
+    class: 'large',
+    onclick: () => void choose({ kind: 'card', card }),
+  })
 }
 
 /** Size and time, before anything is fetched. @param {import('../models.js').Card} card */

@@ -12,12 +12,20 @@ export function problem({ code, message, hint }, actions) {
     'div',
     { class: 'problem', role: 'alert' },
     icon('alert'),
-    h('div', null,
+    h(
+      'div',
+      null,
       h('p', { class: 'problem-title' }, known?.title ?? ''),
       h('p', null, known?.means ?? ''),
       h('div', { class: 'actions-row' }, ...actions),
-      h('details', null, h('summary', { class: 'note' }, t.details),
-        h('p', { class: 'note foreign' }, message), hint ? h('p', { class: 'note foreign' }, hint) : null,
-        h('p', { class: 'note' }, t.error.code(code)))) // prettier-ignore
+      h(
+        'details',
+        null,
+        h('summary', { class: 'note' }, t.details),
+        h('p', { class: 'note foreign' }, message),
+        hint ? h('p', { class: 'note foreign' }, hint) : null,
+        h('p', { class: 'note' }, t.error.code(code))
+      )
+    )
   )
 }

@@ -30,8 +30,20 @@ export function mount(place, context) {
   const full = modelCard({ slim: false, here: () => !talking && drawn === 'empty' })
   const box = composer({ send: submit, stop, editLast: messages.editLast })
   const middle = h('div', { class: 'middle' }, heading, messages.element, empty)
-  const foot = h('div', { class: 'foot' }, h('div', { class: 'latest-place' }, messages.latest), h('div', { class: 'strip-slot' }), slim.element, box.element)
-  fill(place, list.element, h('div', { class: 'shade', onclick: () => context.list(false) }), h('div', { class: 'talk' }, middle, foot))
+  const foot = h(
+    'div',
+    { class: 'foot' },
+    h('div', { class: 'latest-place' }, messages.latest),
+    h('div', { class: 'strip-slot' }),
+    slim.element,
+    box.element
+  )
+  fill(
+    place,
+    list.element,
+    h('div', { class: 'shade', onclick: () => context.list(false) }),
+    h('div', { class: 'talk' }, middle, foot)
+  )
 
   /** @param {string} text */
   function submit(text) {
@@ -66,23 +78,38 @@ export function mount(place, context) {
       drawEmpty()
       box.focus()
     })
-    return h('div', { class: 'first column' },
+    return h(
+      'div',
+      { class: 'first column' },
       h('h1', { tabindex: -1 }, t.first.title),
       h('p', { class: 'lead' }, t.first.about),
       offer(),
       h('p', { class: 'note' }, t.first.file),
-      look) // prettier-ignore
+      look
+    )
   }
 
   const emptyChat = () => {
     const starters = t.chat.starter.map(({ label, text }) =>
-      h('li', null, h('button', { type: 'button', class: 'starter', onclick: () => submit(text) }, h('span', { class: 'starter-label' }, label), h('span', { class: 'note' }, text)))
+      h(
+        'li',
+        null,
+        h(
+          'button',
+          { type: 'button', class: 'starter', onclick: () => submit(text) },
+          h('span', { class: 'starter-label' }, label),
+          h('span', { class: 'note' }, text)
+        )
+      )
     )
-    return h('div', { class: 'column welcome' },
+    return h(
+      'div',
+      { class: 'column welcome' },
       h('h1', { tabindex: -1 }, t.chat.empty),
       h('p', { class: 'note' }, t.chat.emptyAbout),
       full.element,
-      h('ul', { class: 'starters', 'aria-label': t.chat.starters }, ...starters)) // prettier-ignore
+      h('ul', { class: 'starters', 'aria-label': t.chat.starters }, ...starters)
+    )
   }
 
   const draw = () => {
@@ -162,7 +189,8 @@ export function mount(place, context) {
     drop,
     route([name = '', at = '']) {
       const next = name === 'new' ? '' : name
-      const known = next && conversations.conversations.get().ready ? (conversations.conversationOf(next) ? next : '') : next
+      const known =
+        next && conversations.conversations.get().ready ? (conversations.conversationOf(next) ? next : '') : next
       id = known
       list.select(id)
       messages.show(id, at)
