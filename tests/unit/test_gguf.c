@@ -574,6 +574,36 @@ static void getters_check_type_and_range_and_name_the_key(void **state) {
   free(memory);
 }
 
+static void the_longest_name_is_found_and_false_is_false(void **state) {
+  (void)state;
+  builder b;
+  uint8_t *memory;
+  nk_gguf gguf;
+  nk_error error = {0};
+  char name[NK_GGUF_MAX_NAME + 2];
+  memset(name, 'n', sizeof name);
+  name[NK_GGUF_MAX_NAME] = '\0';
+  put_head(&b, 1, 2);
+  put_number(&b, name, NK_GGUF_BOOL, 0, 1);
+  put_number(&b, "then", NK_GGUF_U8, 1, 1);
+  put_string(&b, name);
+  put(&b, 1, 4);
+  put(&b, 5, 8);
+  put(&b, 1000, 4);
+  put(&b, 0, 8);
+  assert_int_equal(parse_builder(&b, &memory, &gguf, &error), NK_STATUS_OK);
+  bool yes = true;
+  assert_int_equal(nk_gguf_get_bool(&gguf, name, true, &yes, &error), NK_STATUS_OK);
+  assert_false(yes);
+  assert_ptr_equal(nk_gguf_find_tensor(&gguf, name), &gguf.tensors[0]);
+  name[NK_GGUF_MAX_NAME] = 'n';
+  name[NK_GGUF_MAX_NAME + 1] = '\0';
+  assert_null(nk_gguf_find(&gguf, name));
+  assert_null(nk_gguf_find_tensor(&gguf, name));
+  nk_gguf_free(&gguf);
+  free(memory);
+}
+
 static void version_2_is_read_as_version_3(void **state) {
   (void)state;
   builder b;
@@ -602,6 +632,7 @@ int main(void) {
       cmocka_unit_test(a_tensor_of_unknown_type_is_kept_with_no_bytes),
       cmocka_unit_test(the_sizes_of_types_are_those_of_the_format),
       cmocka_unit_test(getters_check_type_and_range_and_name_the_key),
+      cmocka_unit_test(the_longest_name_is_found_and_false_is_false),
       cmocka_unit_test(version_2_is_read_as_version_3),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
