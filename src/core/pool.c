@@ -34,16 +34,20 @@ struct nk_pool {
 #if !NK_POOL_WASM
   pthread_mutex_t mutex;
   pthread_cond_t changed;
+#else
+  void (*sleep)(atomic_uint *word, uint32_t value); /* see sleep_on */
 #endif
 };
 
 /* ---- Sleeping ---------------------------------------------------------------------------------------------------- */
 
 #if NK_POOL_WASM && defined(__wasm_atomics__)
-static void wait_while(nk_pool *pool, atomic_uint *word, uint32_t value) {
-  (void)pool;
+/* Called through a pointer in memory, so that no compiler inlines it: V8's baseline compiler (seen in 11.3, Node 20) loses
+   locals of a function that holds this instruction; a helper then decrements some other word than `inside`. */
+static void sleep_on(atomic_uint *word, uint32_t value) {
   (void)__builtin_wasm_memory_atomic_wait32((int *)word, (int)value, -1);
 }
+static void wait_while(nk_pool *pool, atomic_uint *word, uint32_t value) { pool->sleep(word, value); }
 static void wake(nk_pool *pool, atomic_uint *word) {
   (void)pool;
   (void)__builtin_wasm_memory_atomic_notify((int *)word, UINT32_MAX);
@@ -88,6 +92,9 @@ static void work(nk_pool *pool, uint32_t thread) {
 nk_pool *nk_pool_create(uint32_t threads) {
   nk_pool *pool = calloc(1, sizeof *pool);
   if (pool == NULL) return NULL;
+#if NK_POOL_WASM && defined(__wasm_atomics__)
+  pool->sleep = sleep_on;
+#endif
   pool->threads = threads < 1 ? 1 : threads > NK_POOL_MAX_THREADS ? NK_POOL_MAX_THREADS : threads;
 #if !NK_POOL_WASM
   if (pthread_mutex_init(&pool->mutex, NULL) != 0) {
