@@ -5,23 +5,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { parseIds } from '../../web/cli/tokenize.js'
+import { nook } from './cli-run.mjs'
 import { CLI, TINY, folder } from './support.mjs'
-
-/**
- * @param {string[]} args @param {{input?: string}} [options]
- * @returns {Promise<{status: number | null, out: string, err: string}>}
- */
-export function nook(args, options = {}) {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [CLI, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
-    let out = ''
-    let err = ''
-    child.stdout.setEncoding('utf8').on('data', (text) => { out += text })
-    child.stderr.setEncoding('utf8').on('data', (text) => { err += text })
-    child.on('close', (status) => resolve({ status, out, err }))
-    child.stdin.end(options.input ?? '')
-  })
-}
 
 const VERBS = ['info', 'tokenize', 'logits', 'perplexity', 'generate', 'chat', 'bench', 'serve']
 

@@ -303,6 +303,20 @@ describe('other ways in and out', () => {
     assert.equal(new Set(texts).size, 1)
   })
 
+  test('every build and number of threads loads, and threads change no bit', async () => {
+    for (const build of /** @type {const} */ (['base', 'relaxed'])) {
+      const results = []
+      for (const threads of [1, 2, 3]) {
+        const llm = await load({ ...OPTIONS, build, threads })
+        assert.deepEqual([llm.info.build, llm.info.threads, llm.info.isa], [build, threads, build === 'base' ? 'simd128' : 'relaxed'])
+        results.push(await llm.nll(PROMPT))
+        await llm.dispose()
+      }
+      assert.deepEqual(results[1], results[0])
+      assert.deepEqual(results[2], results[0])
+    }
+  })
+
   test('dispose rejects what runs, is idempotent, and later calls say why', async () => {
     const llm = await load(OPTIONS)
     const going = assert.rejects(llm.completions.create({ prompt: PROMPT, max_tokens: 100, ignore_end: true }), { code: 'abort' })
