@@ -35,7 +35,8 @@ const NONCHARACTERS = Array.from({ length: 32 }, (_, i) => String.fromCharCode(0
 export const PLAIN_TEMPLATE = '{% for message in messages %}{{ message.role | capitalize }}: {{ message.content }}\n\n{% endfor %}' +
   '{% if add_generation_prompt %}Assistant:{% endif %}'
 
-/** @type {Promise<typeof import('@huggingface/jinja')> | null} */
+/* Typed loosely: the package's declarations resolve in bundlers only. */
+/** @type {Promise<any> | null} */
 let jinja = null
 
 /** The interpreter: the package in Node, the copy that set-up made beside this file in browsers. */
@@ -86,7 +87,7 @@ export function plainMessages(messages) {
 
 /** A parsed template. */
 export class ChatTemplate {
-  /** @type {typeof import('@huggingface/jinja')} */ #jinja
+  /** @type {any} */ #jinja
   /** @type {any} */ #program
 
   /**
@@ -98,7 +99,7 @@ export class ChatTemplate {
       throw new NookError('template', `The chat template has ${source.length} characters; ${TEMPLATE_BYTES} is the most that is rendered.`,
         { hint: 'Pass a shorter one as chatTemplate.' })
     }
-    const module = /** @type {typeof import('@huggingface/jinja')} */ (await loadJinja())
+    const module = await loadJinja()
     try {
       return new ChatTemplate(module, module.parse(module.tokenize(source, { lstrip_blocks: true, trim_blocks: true })))
     } catch (error) {
@@ -107,7 +108,7 @@ export class ChatTemplate {
     }
   }
 
-  /** @param {typeof import('@huggingface/jinja')} module @param {any} program */
+  /** @param {any} module @param {any} program */
   constructor(module, program) {
     this.#jinja = module
     this.#program = program
@@ -230,7 +231,7 @@ export class ChatTemplate {
     let steps = 0
     const deadline = Date.now() + TEMPLATE_MS
     class Bounded extends Interpreter {
-      /** @override @param {any} statement @param {any} scope */
+      /** @param {any} statement @param {any} scope */
       evaluate(statement, scope) {
         if (++steps > TEMPLATE_STEPS || ((steps & 1023) === 0 && Date.now() > deadline)) {
           throw new NookError('template', `The chat template did not end within ${TEMPLATE_STEPS} steps and ${TEMPLATE_MS / 1000} seconds.`,
@@ -245,7 +246,7 @@ export class ChatTemplate {
       }
     }
     try {
-      return String(new Bounded(environment).run(this.#program).value)
+      return String(new /** @type {any} */ (Bounded)(environment).run(this.#program).value)
     } catch (error) {
       if (error instanceof NookError) throw error
       throw new NookError('template', `The chat template failed: ${/** @type {Error} */ (error).message}.`,

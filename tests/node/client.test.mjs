@@ -93,6 +93,7 @@ describe('a loaded model', () => {
   test('a chat streams chunks: the role first, then text, then reason, usage and timings', async () => {
     const request = { messages: [{ role: 'user', content: 'hi' }], chatTemplate: TEMPLATE, max_tokens: 12, temperature: 0, ignore_end: true }
     const whole = await llm.chat.completions.create(request)
+    /** @type {any[]} */
     const chunks = []
     for await (const chunk of await llm.chat.completions.create({ ...request, stream: true })) chunks.push(chunk)
     assert.equal(chunks[0].choices[0].delta.role, 'assistant')

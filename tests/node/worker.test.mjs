@@ -54,7 +54,7 @@ test('a failed load leaves the worker ready for another', async (t) => {
   const path = join(folder(t), 'bad.gguf')
   writeFileSync(path, readFileSync(TINY).subarray(0, 5000))
   const { send } = coreInThread(t)
-  await assert.rejects(send('load', { ...MODEL, model: { files: [{ path }] } }), (error) => {
+  await assert.rejects(send('load', { ...MODEL, model: { files: [{ path }] } }), (/** @type {any} */ error) => {
     assert.ok(['format', 'data'].includes(error.code), error.code)
     assert.ok(error.message.length > 10)
     return true
