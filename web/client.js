@@ -670,12 +670,14 @@ export function createClient(platform) {
 /**
  * The file of a model named by a card (models/ID.json: {file, bytes, sha256, sources: [{url}]}); shared by both platforms.
  * @param {any} card @param {string} id
+ * @param {string} [beside] the folder where a server has files that have no address of their own (`nook serve`: models/)
  * @returns {{urls: string[], sha256: (string | undefined)[]}} urls: one for each file of the model
  */
-export function cardFiles(card, id) {
+export function cardFiles(card, id, beside) {
   const sources = Array.isArray(card?.sources) ? card.sources : []
   const url = sources.map((/** @type {any} */ source) => (typeof source === 'string' ? source : source?.url))
     .find((/** @type {unknown} */ one) => typeof one === 'string' && /^(https?:|\.{0,2}\/)/.test(one))
+  if (url === undefined && typeof card?.file === 'string' && beside !== undefined) return { urls: [`${beside}${encodeURIComponent(card.file)}`], sha256: [card.sha256] }
   if (url === undefined) {
     throw new NookError('data', `The card "${id}" names no address that can be fetched from.`, { hint: 'Run `npm run setup`, or give a URL or a file instead.' })
   }

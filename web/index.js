@@ -64,7 +64,7 @@ async function fromCard(id, sha256) {
     if (error instanceof NookError) throw error
     throw new NookError('download', `The model card "${id}" cannot be read.`, { cause: error, hint: 'Check the connection, or give a File.' })
   }
-  const { urls, sha256: hashes } = cardFiles(card, id)
+  const { urls, sha256: hashes } = cardFiles(card, id, new URL('./', address).href)
   return { files: urls.map((url) => ({ url: new URL(url, address).href })), sha256: sha256 === undefined ? hashes : hashList(sha256, urls.length) }
 }
 

@@ -21,6 +21,9 @@ async function site(t) {
   writeFileSync(join(models, 'cache', 'm.gguf'), pattern(1000))
   writeFileSync(join(models, 'card.json'), '{}')
   symlinkSync(join(root, 'secret.txt'), join(web, 'link.txt'))
+  symlinkSync(join(root, 'secret.txt'), join(models, 'link.json'))
+  writeFileSync(join(root, 'shared.gguf'), 'shared')
+  symlinkSync(join(root, 'shared.gguf'), join(models, 'cache', 'linked.gguf'))
   const server = createSite({ web, models })
   const address = await listen(server, 0, '127.0.0.1')
   t.after(() => {
@@ -90,11 +93,16 @@ function raw(port, path) {
   })
 }
 
+test('a model that set-up linked into models/cache is served', async (t) => {
+  const { address } = await site(t)
+  assert.equal(await (await fetch(new URL('/models/linked.gguf', address))).text(), 'shared')
+})
+
 test('no path leads out of the served folders', async (t) => {
   const { port } = await site(t)
   for (const path of [
     '/../secret.txt', '/%2e%2e/secret.txt', '/app/../../secret.txt', '/app/%2e%2e%2f%2e%2e%2fsecret.txt', '/..%5csecret.txt', '/models/../secret.txt',
-    '/models/%2e%2e/%2e%2e/secret.txt', '/models/..%2f..%2fsecret.txt', '/link.txt', '/.hidden', '//secret.txt', '/%00', '/%', '/app/.%2e/index.js', '/models/cache/m.gguf', '/models/',
+    '/models/%2e%2e/%2e%2e/secret.txt', '/models/..%2f..%2fsecret.txt', '/link.txt', '/.hidden', '//secret.txt', '/%00', '/%', '/app/.%2e/index.js', '/models/cache/m.gguf', '/models/', '/models/link.json',
   ]) {
     const text = await raw(port, path)
     assert.match(text, /^HTTP\/1\.1 (400|404) /, path)

@@ -5,7 +5,8 @@
  * Headers  COOP, COEP and CORP (cross-origin isolation: shared memory for threads), a Content-Security-Policy without eval, inline
  *          code or foreign scripts, nosniff, no referrer. Static files: ETag and no-cache, so that a reload is answered by 304. Model
  *          files: Range requests and ETag, so that a broken download goes on.
- * Limits   GET and HEAD. A path that leaves the served folders, by dots, encoding or links, is 404; names that begin with a dot too.
+ * Limits   GET and HEAD. A path that leaves the served folders, by dots, encoding or links, is 404 (links of models/cache are
+ *          set-up's own); names that begin with a dot too.
  */
 import { createReadStream, realpathSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -77,16 +78,17 @@ function find(path, web, models) {
   const parts = path.split('/').slice(1)
   if (parts[parts.length - 1] === '') parts[parts.length - 1] = 'index.html'
   if (parts.some((part) => part === '' || part.startsWith('.'))) return null
-  /** @type {[string, string[]][]} */
+  /* Set-up links the files of models/cache to a cache that all clones share: a link there is one of ours; the path is one name. */
+  /** @type {[string, string[], boolean][]} */
   const places = parts[0] === 'models'
-    ? parts.length === 2 ? [[join(models, 'cache'), parts.slice(1)], [models, parts.slice(1).filter((part) => part.endsWith('.json'))]] : []
-    : [[web, parts]]
-  for (const [root, below] of places) {
+    ? parts.length === 2 ? [[join(models, 'cache'), parts.slice(1), true], [models, parts.slice(1).filter((part) => part.endsWith('.json')), false]] : []
+    : [[web, parts, false]]
+  for (const [root, below, links] of places) {
     if (below.length === 0) continue
     try {
       const base = realpathSync(root)
       const name = realpathSync(join(base, ...below))
-      if (!name.startsWith(base + sep)) continue
+      if (!links && !name.startsWith(base + sep)) continue
       const facts = statSync(name)
       if (facts.isFile()) return { name, size: facts.size, mtime: facts.mtimeMs }
     } catch { /* not here */ }
