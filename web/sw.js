@@ -14,7 +14,9 @@
  */
 /** The scope of a service worker, which the type checker's library of pages does not have. @type {any} */
 const worker = globalThis
-worker.importScripts('precache.js')
+/** Under Trusted Types an address of a script has to be vouched for; this one is fixed. */
+const trusted = worker.trustedTypes?.createPolicy('nook', { createScriptURL: (/** @type {string} */ url) => url })
+worker.importScripts(trusted ? trusted.createScriptURL('precache.js') : 'precache.js')
 
 /** @type {{version: string, files: Record<string, string>}} path below this script → SHA-256 in hex */
 const { version, files } = worker.NOOK_PRECACHE

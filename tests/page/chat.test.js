@@ -37,7 +37,9 @@ async function getModel(page) {
     .getByRole('button', { name: /Get the model/ })
     .first()
     .click()
-  await page.locator(READY).waitFor({ timeout: 120_000 })
+  await page.locator(`${READY}, .problem`).first().waitFor({ timeout: 120_000 })
+  const problem = page.locator('.problem')
+  assert.equal(await problem.count(), 0, (await problem.count()) ? await problem.first().innerText() : '')
 }
 
 /** @param {import('playwright-core').Page} page @param {string} text */
