@@ -1,6 +1,6 @@
 /*
- * kernels_main.c: the matrix kernels as exports that bench/kernels.mjs calls and times. Sizes and repetitions come from there;
- * each call returns after `repeat` runs, so that the clock's grain doesn't matter.
+ * kernels_main.c: the matrix kernels as exports that bench/kernels.mjs calls and times. Sizes and repetitions come from
+ * there; each call returns after `repeat` runs, so that the clock's grain doesn't matter.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +35,8 @@ int bench_format_count(void) { return (int)nk_format_count(); }
 const char *bench_format_name(uint32_t format) { return nk_format_name(nk_format_at(format)); }
 double bench_bytes(void) { return (double)nk_matrix_bytes(bench.matrix.format, bench.matrix.rows, bench.matrix.cols); }
 
-/* Fills a matrix with random levels and scales near 2^-6, x and y with numbers in [-1, 1). Returns 0, or 1 without memory. */
+/* Fills a matrix with random levels and scales near 2^-6, x and y with numbers in [-1, 1). Returns 0, or 1 without
+   memory. */
 int bench_prepare(uint32_t format, uint32_t rows, uint32_t cols, uint32_t m) {
   const nk_format *f = nk_format_at(format);
   size_t row_bytes = (size_t)nk_row_bytes(f, cols);
@@ -50,7 +51,8 @@ int bench_prepare(uint32_t format, uint32_t rows, uint32_t cols, uint32_t m) {
   bench.act = malloc((size_t)nk_act_bytes(nk_ops_get(NK_ISA_SIMD128), m, cols) + 64);
   bench.row_blocks = malloc(8 * row_bytes);
   bench.scratch = malloc((size_t)nk_gemm_t_scratch_bytes());
-  if (!bench.matrix.data || !bench.x || !bench.y || !bench.dx || !bench.act || !bench.row_blocks || !bench.scratch) return 1;
+  if (!bench.matrix.data || !bench.x || !bench.y || !bench.dx || !bench.act || !bench.row_blocks || !bench.scratch)
+    return 1;
   for (size_t i = 0; i < (size_t)m * cols; i++) {
     seed = seed * 1664525u + 1013904223u;
     bench.x[i] = (float)(int32_t)seed * 0x1p-31f;
@@ -61,7 +63,8 @@ int bench_prepare(uint32_t format, uint32_t rows, uint32_t cols, uint32_t m) {
     seed = seed * 1664525u + 1013904223u;
     bench.row_blocks[i] = (uint8_t)(seed >> 24);
   }
-  /* Every field that is a scale (and every float element) gets a small exponent; which bytes those are differs by format. */
+  /* Every field that is a scale (and every float element) gets a small exponent; which bytes those are differs by
+     format. */
   uint32_t bytes = nk_format_block_bytes(f);
   for (size_t at = 0; at < 8 * row_bytes; at += bytes) {
     if (nk_format_is_float(f)) {

@@ -2,8 +2,8 @@
  * wasm_runtime.c: what Emscripten's JavaScript would otherwise do, in C, so that a build of Nook is one bare module that
  * imports its memory and nothing else.
  *
- * Purpose  The C library of Emscripten's sysroot leaves some functions to its host: growth of the memory, copying, yielding,
- *          the end of the program. They are defined here; the linker refuses a module with any other import.
+ * Purpose  The C library of Emscripten's sysroot leaves some functions to its host: growth of the memory, copying,
+ *          yielding, the end of the program. They are defined here; the linker refuses a module with any other import.
  * Limits   The memory ends one page short of 4 GiB, so that its size in bytes fits size_t. There is no standard output, no
  *          clock and no file: the engine needs none. abort() traps: it can only be reached through a bug.
  * Threads  Only in the builds with shared memory; the start of a helper is described in docs/wasm-threads.md.
@@ -33,8 +33,8 @@ size_t emscripten_get_heap_size(void) {
   return (pages < MOST_PAGES ? pages : MOST_PAGES) * (size_t)PAGE_BYTES;
 }
 
-/* Grows to at least `bytes`; 0 when the host refuses, and malloc gives NULL. The planned bulk of a model's memory is grown by
-   the loader before; this serves the rest. */
+/* Grows to at least `bytes`; 0 when the host refuses, and malloc gives NULL. The planned bulk of a model's memory is grown
+   by the loader before; this serves the rest. */
 int emscripten_resize_heap(size_t bytes) {
   size_t pages = __builtin_wasm_memory_size(0);
   size_t wanted = bytes / PAGE_BYTES + (bytes % PAGE_BYTES != 0 ? 1u : 0u);
@@ -53,7 +53,8 @@ void _emscripten_memcpy_js(void *to, const void *from, size_t bytes) { __builtin
 void *_emscripten_memcpy_bulkmem(void *to, const void *from, size_t bytes) { return __builtin_memcpy(to, from, bytes); }
 void *_emscripten_memset_bulkmem(void *to, int value, size_t bytes) { return __builtin_memset(to, value, bytes); }
 
-/* The allocator's lock is held for some hundred nanoseconds: spinning is right, and a browser's main thread may not sleep. */
+/* The allocator's lock is held for some hundred nanoseconds: spinning is right, and a browser's main thread may not
+   sleep. */
 int sched_yield(void) { return 0; }
 
 _Noreturn void _abort_js(void) { __builtin_trap(); }

@@ -3,9 +3,9 @@
  *
  * A stream is a run of blocks. A block of a quad of tokens (slots = 4) is
  *     values [4][32] (int8, or int16 for the base SIMD kernels), scale f32 [4], sum f32 [4]
- * that is 160 bytes (288 with int16), so that a GEMM reads one stream; a block of a single token (slots = 1) is the same with
- * [1]: 40 (72) bytes. int16 values are stored in the order 0 2 4 6 1 3 5 7 within each eight: the
- * pairs that the four nibbles of 16-bit lanes hold in packed 4-bit words (formats/nibbles.h), lowest nibble first.
+ * that is 160 bytes (288 with int16), so that a GEMM reads one stream; a block of a single token (slots = 1) is the same
+ * with [1]: 40 (72) bytes. int16 values are stored in the order 0 2 4 6 1 3 5 7 within each eight: the pairs that the four
+ * nibbles of 16-bit lanes hold in packed 4-bit words (formats/nibbles.h), lowest nibble first.
  *
  * Rule for one block x[32], in float32, no fused operations:
  *     v = NaN → 0, else x clamped to +-2^100;  a = max |v|   (so that neither an infinity nor a sum of scales overflows)

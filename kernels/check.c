@@ -1,10 +1,10 @@
 /*
- * check.c: the self-check that decides whether an ISA may be used here: every kernel of every format against SCALAR, on small
- * seeded matrices that reach the tile, the tail of rows, the single token and more than one block.
+ * check.c: the self-check that decides whether an ISA may be used here: every kernel of every format against SCALAR, on
+ * small seeded matrices that reach the tile, the tail of rows, the single token and more than one block.
  *
- * SIMD128 must give SCALAR's bits. RELAXED may fuse multiply and add, so it is compared twice: with random scales within CLOSE
- * of the sum of magnitudes; and with scales of 1 and whole activations, where every product and sum is a whole number below
- * 2^24, fused or not, so that its bits must equal SCALAR's too. The second shows what relaxed instructions may choose
+ * SIMD128 must give SCALAR's bits. RELAXED may fuse multiply and add, so it is compared twice: with random scales within
+ * CLOSE of the sum of magnitudes; and with scales of 1 and whole activations, where every product and sum is a whole number
+ * below 2^24, fused or not, so that its bits must equal SCALAR's too. The second shows what relaxed instructions may choose
  * (signedness of the second operand, saturation), down to one unit of one integer sum.
  */
 #include <string.h>
@@ -70,8 +70,8 @@ static nk_status compare(const bench *b, const char *what, const float *got, con
     bool same = b->ops->isa == NK_ISA_RELAXED && !b->whole ? absolute(got[i] - expected[i]) <= CLOSE * magnitude[i]
                                               : memcmp(got + i, expected + i, sizeof(float)) == 0;
     if (!same) {
-      return nk_fail(b->error, NK_STATUS_INTERNAL, "the %s kernel of %s differs from its specification: %g instead of %g", what,
-                     nk_format_name(b->matrix.format), (double)got[i], (double)expected[i]);
+      return nk_fail(b->error, NK_STATUS_INTERNAL, "the %s kernel of %s differs from its specification: %g instead of %g",
+                     what, nk_format_name(b->matrix.format), (double)got[i], (double)expected[i]);
     }
   }
   return NK_STATUS_OK;

@@ -37,7 +37,7 @@ struct nk_format {
   void (*gather)(float *out, const uint8_t *group, uint32_t lane, uint32_t k0, uint32_t n_k);
 };
 
-#define NK_FORMAT(name, symbol, type, block, bytes, kind, scale_type, scale_at, scales)                                                         \
+#define NK_FORMAT(name, symbol, type, block, bytes, kind, scale_type, scale_at, scales)                           \
   void nk_##symbol##_pack(uint8_t *group, const uint8_t *rows, size_t row_bytes, uint32_t n_rows, uint32_t cols); \
   void nk_##symbol##_unpack(uint8_t *row, const uint8_t *group, uint32_t lane, uint32_t cols);                    \
   void nk_##symbol##_gather(float *out, const uint8_t *group, uint32_t lane, uint32_t k0, uint32_t n_k);
@@ -63,7 +63,8 @@ static inline float nk_float_of_bits(uint32_t bits) {
 }
 
 /* Every finite f16 exactly: sign, exponent and fraction move to their places in a float, whose exponent is then 112 too
-   low; the multiplication mends it, and normalizes subnormals. (Inf and NaN come out as large numbers: packing refuses them.) */
+   low; the multiplication mends it, and normalizes subnormals. (Inf and NaN come out as large numbers: packing refuses
+   them.) */
 static inline float nk_half_to_f32(uint16_t h) {
   uint32_t sign_extended = (uint32_t)h | ((h & 0x8000u) != 0 ? 0xFFFF0000u : 0u);
   return nk_float_of_bits((sign_extended << 13) & 0x8FFFE000u) * 0x1p112f;

@@ -1,6 +1,6 @@
 /*
- * isa.h: NK_HAVE_RELAXED: does this build hold the relaxed SIMD kernels? Natively always (with stand-ins), in WebAssembly with
- * -mrelaxed-simd. The build may also define it.
+ * isa.h: NK_HAVE_RELAXED: does this build hold the relaxed SIMD kernels? Natively always (with stand-ins), in WebAssembly
+ * with -mrelaxed-simd. The build may also define it.
  */
 #ifndef NOOK_KERNELS_ISA_H
 #define NOOK_KERNELS_ISA_H

@@ -87,8 +87,8 @@ nk_status nk_matrix_pack(nk_matrix *matrix, uint32_t row, uint32_t n, const uint
   }
   if (row % NK_GROUP_ROWS != 0 || row > matrix->rows || n > matrix->rows - row ||
       (n % NK_GROUP_ROWS != 0 && n != matrix->rows - row)) {
-    return nk_fail(error, NK_STATUS_INTERNAL, "rows [%u, %u + %u) of a matrix of %u rows are no whole row groups", row, row, n,
-                   matrix->rows);
+    return nk_fail(error, NK_STATUS_INTERNAL, "rows [%u, %u + %u) of a matrix of %u rows are no whole row groups", row, row,
+                   n, matrix->rows);
   }
   for (uint32_t i = 0; i < n; i += NK_GROUP_ROWS) {
     uint32_t rows = n - i < NK_GROUP_ROWS ? n - i : NK_GROUP_ROWS;
@@ -160,8 +160,8 @@ void nk_act_dequantize(const nk_ops *ops, float *x, size_t ldx, const void *act,
 
 /* ---- Products ------------------------------------------------------------------------------------------------- */
 
-void nk_gemm_q8(const nk_ops *ops, float *y, size_t ldy, const nk_matrix *matrix, const void *act, uint32_t m, uint32_t group,
-                uint32_t n_groups) {
+void nk_gemm_q8(const nk_ops *ops, float *y, size_t ldy, const nk_matrix *matrix, const void *act, uint32_t m,
+                uint32_t group, uint32_t n_groups) {
   const nk_kernels *kernels = ops->kernels[matrix->format->index];
   uint32_t n_blocks = matrix->cols / NK_ACT_BLOCK, end = group_end(matrix, group, n_groups);
   size_t share = token_bytes(ops, n_blocks);
@@ -204,8 +204,9 @@ static void tile_part(const nk_ops *ops, float *y, size_t ldy, uint32_t tokens, 
 }
 
 /* All tokens × the row groups [g, g + n) (n <= NK_BAND) × columns [k0, k0 + n_k), from their panels. */
-static void band_product(const nk_ops *ops, float *y, size_t ldy, const nk_matrix *matrix, const float *panel, size_t stride,
-                         const float *x, size_t ldx, uint32_t m, uint32_t g, uint32_t n, uint32_t n_k, bool first) {
+static void band_product(const nk_ops *ops, float *y, size_t ldy, const nk_matrix *matrix, const float *panel,
+                         size_t stride, const float *x, size_t ldx, uint32_t m, uint32_t g, uint32_t n, uint32_t n_k,
+                         bool first) {
   uint32_t in_quads = m - m % NK_QUAD, last_rows = group_rows(matrix, g + n - 1);
   uint32_t full = last_rows == NK_GROUP_ROWS ? n : n - 1;
   y += (size_t)g * NK_GROUP_ROWS;
@@ -227,7 +228,8 @@ static void band_product(const nk_ops *ops, float *y, size_t ldy, const nk_matri
       i = NK_BAND;
     }
     for (; i < full; i++) ops->tile_one(y + t * ldy + i * NK_GROUP_ROWS, panel + i * stride, x + t * ldx, n_k, first);
-    if (i < n) tile_part(ops, y + t * ldy + i * NK_GROUP_ROWS, ldy, 1, last_rows, panel + i * stride, x + t * ldx, ldx, n_k, first);
+    if (i < n)
+      tile_part(ops, y + t * ldy + i * NK_GROUP_ROWS, ldy, 1, last_rows, panel + i * stride, x + t * ldx, ldx, n_k, first);
   }
 }
 
@@ -254,8 +256,8 @@ void nk_gemm_f32(const nk_ops *ops, float *y, size_t ldy, const nk_matrix *matri
 
 uint64_t nk_gemm_t_scratch_bytes(void) { return sizeof(float) * NK_PANEL_T_R * NK_PANEL_T_K; }
 
-void nk_gemm_t_f32(const nk_ops *ops, float *dx, size_t lddx, const nk_matrix *matrix, const float *dy, size_t lddy, uint32_t m,
-                   uint32_t k0, uint32_t n_k, void *scratch) {
+void nk_gemm_t_f32(const nk_ops *ops, float *dx, size_t lddx, const nk_matrix *matrix, const float *dy, size_t lddy,
+                   uint32_t m, uint32_t k0, uint32_t n_k, void *scratch) {
   const nk_kernels *kernels = ops->kernels[matrix->format->index];
   float *panel = scratch; /* [NK_PANEL_T_R][NK_PANEL_T_K] */
   uint32_t k_end = n_k < matrix->cols - k0 ? k0 + n_k : matrix->cols, in_quads = m - m % NK_QUAD;

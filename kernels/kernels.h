@@ -1,16 +1,16 @@
 /*
  * kernels.h: arithmetic on packed weights. The contract {pack, unpack, gather, gemv, gemm, gemm_t} of every block format.
  *
- * A weight matrix W [rows, cols] arrives as the file's blocks (row-major, each row a run of blocks along cols) and is packed
- * once into groups of 8 rows. The one packed copy serves everything: row gather (embedding), y = x Wᵀ for one token and for
- * many, dx += dy W (training), and unpacks byte-equal to the file's blocks. It takes no more bytes than the file, except
- * that the last group is filled up to 8 rows with zeros.
+ * A weight matrix W [rows, cols] arrives as the file's blocks (row-major, each row a run of blocks along cols) and is
+ * packed once into groups of 8 rows. The one packed copy serves everything: row gather (embedding), y = x Wᵀ for one token
+ * and for many, dx += dy W (training), and unpacks byte-equal to the file's blocks. It takes no more bytes than the file,
+ * except that the last group is filled up to 8 rows with zeros.
  *
  * Determinism   Each output element is summed by one thread, over k in ascending order, with integer sums inside a block of
- *               32. So the bits don't depend on how many tokens share a call, how rows are split over threads, or on the tile.
- *               SCALAR and SIMD128 give equal bits; RELAXED may fuse multiply and add, so its last float bits differ.
- * ISA           SCALAR is the specification. SIMD128 is WebAssembly's base SIMD (natively through SIMDe). RELAXED adds relaxed
- *               SIMD, and is used only after nk_kernels_check() has compared it with SCALAR on this very machine.
+ *               32. So the bits don't depend on how many tokens share a call, how rows are split over threads, or on the
+ *               tile. SCALAR and SIMD128 give equal bits; RELAXED may fuse multiply and add, so its last float bits differ.
+ * ISA           SCALAR is the specification. SIMD128 is WebAssembly's base SIMD (natively through SIMDe). RELAXED adds
+ *               relaxed SIMD, and is used only after nk_kernels_check() has compared it with SCALAR on this very machine.
  * Over-read     None: a kernel reads only packed groups and activations that it was given.
  *
  * To add a format: one line in formats.def, one file kernels/formats/<name>.c, one fixture (docs/add-a-kernel.md).
@@ -89,8 +89,8 @@ void nk_gemm_q8(const nk_ops *ops, float *y, size_t ldy, const nk_matrix *matrix
 void nk_gemm_f32(const nk_ops *ops, float *y, size_t ldy, const nk_matrix *matrix, const float *x, size_t ldx, uint32_t m,
                  uint32_t group, uint32_t n_groups);
 
-/* dx[t, k] += Σ_r dy[t, r] W[r, k] for k in [k0, k0 + n_k), k0 and n_k multiples of 32 (or to the end of cols); r ascending.
-   dx [m, cols] stride lddx, dy [m, rows] stride lddy. scratch: nk_gemm_t_scratch_bytes(), one a thread. */
+/* dx[t, k] += Σ_r dy[t, r] W[r, k] for k in [k0, k0 + n_k), k0 and n_k multiples of 32 (or to the end of cols); r
+   ascending. dx [m, cols] stride lddx, dy [m, rows] stride lddy. scratch: nk_gemm_t_scratch_bytes(), one a thread. */
 void nk_gemm_t_f32(const nk_ops *ops, float *dx, size_t lddx, const nk_matrix *matrix, const float *dy, size_t lddy,
                    uint32_t m, uint32_t k0, uint32_t n_k, void *scratch);
 uint64_t nk_gemm_t_scratch_bytes(void);

@@ -1,8 +1,8 @@
 /*
  * ops.h: the tables through which kernels.h reaches the kernels of an ISA. Private to kernels/.
  *
- * V8 never replaces a running WebAssembly frame by its optimized code, so each of these functions is short-lived: one call a
- * row group, panel or tile. All shapes are row-major; a stride counts floats.
+ * V8 never replaces a running WebAssembly frame by its optimized code, so each of these functions is short-lived: one call
+ * a row group, panel or tile. All shapes are row-major; a stride counts floats.
  *
  * Activation streams (act.h): tokens go in quads; token 4i … 4i+3 share a stream in which each block of 32 has the four
  * tokens' values, scales and sums side by side; the m % 4 last tokens have a stream of their own each.

@@ -1,6 +1,7 @@
 /*
  * simd.h: WebAssembly's 128-bit SIMD intrinsics, in WebAssembly and (through SIMDe) natively, so that the sanitizers and
- * the tests run the very kernels that ship. Relaxed SIMD: the same names natively, with the fixed meaning of relaxed_native.h.
+ * the tests run the very kernels that ship. Relaxed SIMD: the same names natively, with the fixed meaning of
+ * relaxed_native.h.
  */
 #ifndef NOOK_KERNELS_SIMD_H
 #define NOOK_KERNELS_SIMD_H
@@ -23,10 +24,10 @@
 #endif
 
 /*
- * NK_NO_UNROLL, before a loop. Sums of integers commute, so clang reassociates an unrolled sum and evaluates its products in an
- * order of its own; and V8's older compiler moves all loads of a block to its front. Either way more values are alive than
- * there are registers, and are spilled. A loop that stays a loop keeps the order that is written. (The saturating additions of
- * int16 sums that can't saturate serve the same end: clang doesn't reorder them.)
+ * NK_NO_UNROLL, before a loop. Sums of integers commute, so clang reassociates an unrolled sum and evaluates its products
+ * in an order of its own; and V8's older compiler moves all loads of a block to its front. Either way more values are alive
+ * than there are registers, and are spilled. A loop that stays a loop keeps the order that is written. (The saturating
+ * additions of int16 sums that can't saturate serve the same end: clang doesn't reorder them.)
  * NK_INLINE: a kernel's body, compiled once for each set of constant arguments.
  */
 #ifdef __clang__

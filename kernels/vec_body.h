@@ -151,7 +151,7 @@ static void softcap(float *y, float cap, uint32_t n) {
   if (i < n) store_part(y + i, f4_cap(load_part(y + i, n - i), caps), n - i);
 }
 
-/* ---- Attention over one tile ------------------------------------------------------------------------------------------ */
+/* ---- Attention over one tile ------------------------------------------------------------------------------------- */
 
 static void scores_4_rows(float *out, size_t ld_out, const float *q, size_t ld_q, const float *k, uint32_t dims) {
   const float *q0 = q, *q1 = q + ld_q, *q2 = q + 2 * ld_q, *q3 = q + 3 * ld_q;
@@ -225,7 +225,7 @@ static void attention_values(float *out, size_t ld_out, const float *p, size_t l
   for (uint32_t r = 0; r < rows; r++) values_1_row(out + r * ld_out, p + r * ld_p, v, dims, n_keys);
 }
 
-/* ---- Conversions ------------------------------------------------------------------------------------------------------ */
+/* ---- Conversions ------------------------------------------------------------------------------------------------- */
 
 static void f16_to_f32(float *y, const uint16_t *x, uint32_t n) {
   uint32_t i = 0;
@@ -237,7 +237,8 @@ static void f16_to_f32(float *y, const uint16_t *x, uint32_t n) {
   }
 }
 
-/* To nearest even: the float is scaled so that its mantissa's last 13 bits are rounded by an addition that the FPU rounds. */
+/* To nearest even: the float is scaled so that its mantissa's last 13 bits are rounded by an addition that the FPU
+   rounds. */
 static uint16_t half_of(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);

@@ -8,8 +8,9 @@
  * Strings   UTF-8, NUL-terminated; JSON where named so. A returned string belongs to the context and lives until the
  *           next call that returns a string of that kind (`info`, `error`, `result` are separate).
  * Options   JSON objects, checked by key and type: an unknown key is an error that names it. NULL or "" means {}.
- * Waiting   C never waits. Long work is begin / step / end; a step takes some 50 ms. Between steps the host may do anything,
- *           stop included. Bytes of files are asked for (nook_want) and written by the host into memory named here.
+ * Waiting   C never waits. Long work is begin / step / end; a step takes some 50 ms. Between steps the host may do
+ *           anything, stop included. Bytes of files are asked for (nook_want) and written by the host into memory named
+ *           here.
  */
 #ifndef NOOK_H
 #define NOOK_H
@@ -29,19 +30,19 @@ typedef struct nook_context nook_context;
 
 /* ---- Context -------------------------------------------------------------------------------------------------- */
 
-/* options {isa?: "scalar"|"simd128"|"relaxed" (default: the best of this build that passes its self-check), threads?: 1..64}.
-   Always gives a context unless memory is out (NULL); a bad option shows in nook_error() and as NULL from no call: the
-   status is returned through *status. */
+/* options {isa?: "scalar"|"simd128"|"relaxed" (default: the best of this build that passes its self-check), threads?:
+   1..64}. Always gives a context unless memory is out (NULL); a bad option shows in nook_error() and as NULL from no call:
+   the status is returned through *status. */
 NOOK_API nook_context *nook_create(const char *options, nk_status *status);
 /* Frees everything. Helper threads must have left nook_thread_main (nook_threads_stop first). NULL is fine. */
 NOOK_API void nook_destroy(nook_context *context);
 
 /* {"code", "message", "hint"} of the last call that failed. */
 NOOK_API const char *nook_error(nook_context *context);
-/* Facts of the build, so that no constant is typed twice: {"status": {"format": 2, …}, "event": {"token": 1, …}, "tokenize":
-   {"add_special": 1}, "structs": {"nook_want": {"size": n, "fields": {"offset": {"offset": 0, "type": "u64"}, …}}, …}, "isa": [...],
-   "threads": bool, "formats": ["F32", …], "architectures": ["llama", …]}. Needs no context. The caller frees the text with
-   nook_release; NULL when memory is out. */
+/* Facts of the build, so that no constant is typed twice: {"status": {"format": 2, …}, "event": {"token": 1, …},
+   "tokenize": {"add_special": 1}, "structs": {"nook_want": {"size": n, "fields": {"offset": {"offset": 0, "type": "u64"},
+   …}}, …}, "isa": [...], "threads": bool, "formats": ["F32", …], "architectures": ["llama", …]}. Needs no context. The
+   caller frees the text with nook_release; NULL when memory is out. */
 NOOK_API char *nook_constants(void);
 
 /* A helper thread's life: waits for work until nook_threads_stop. index in [1, threads). */
@@ -66,8 +67,8 @@ typedef struct nook_want {
 } nook_want;
 
 /* files: JSON {"files": [{"bytes": n, "sha256"?: hex}], "plan"?: true (headers only: nook_info gives the memory plan),
-   "context"?: tokens (default min(trained, 4096)), "kv"?: "f16"|"f32"|"q8", "activations"?: "auto"|"f32", "batch"?: tokens}.
-   activations "f32" makes kv default to "f32". */
+   "context"?: tokens (default min(trained, 4096)), "kv"?: "f16"|"f32"|"q8", "activations"?: "auto"|"f32", "batch"?:
+   tokens}. activations "f32" makes kv default to "f32". */
 NOOK_API nk_status nook_load_begin(nook_context *context, const char *options);
 /* Consumes what was wanted (written whole) and says what is wanted next. On any error the context is as before begin. */
 NOOK_API nk_status nook_load_step(nook_context *context, nook_want *want);
@@ -75,9 +76,9 @@ NOOK_API void nook_load_cancel(nook_context *context);
 /* Frees the model and its session; the context can load another. */
 NOOK_API void nook_unload(nook_context *context);
 
-/* Facts of the loaded (or planned) model, JSON: {architecture, parameters, bytes, types: {Q4_1: n, …}, context, trained_context,
-   vocabulary, tokenizer, template (string or null), bos, eos, memory: {weights, kv, work, total}, isa, threads, activations,
-   kv_type, header_sha256, unsupported: [...]}. */
+/* Facts of the loaded (or planned) model, JSON: {architecture, parameters, bytes, types: {Q4_1: n, …}, context,
+   trained_context, vocabulary, tokenizer, template (string or null), bos, eos, memory: {weights, kv, work, total}, isa,
+   threads, activations, kv_type, header_sha256, unsupported: [...]}. */
 NOOK_API const char *nook_info(nook_context *context);
 
 /* ---- Tokens ------------------------------------------------------------------------------------------------------ */
@@ -150,7 +151,8 @@ NOOK_API nk_status nook_generate_step(nook_context *context, nook_event *event);
 NOOK_API void nook_generate_end(nook_context *context);
 
 /* JSON of the last finished generation {"finish_reason": "stop"|"length"|"context_full"|"abort", "stop"?: string, "usage":
-   {prompt_tokens, completion_tokens, total_tokens, cached_tokens}, "ids": [...], "logprobs"?: [...], "dropped": n} or choices. */
+   {prompt_tokens, completion_tokens, total_tokens, cached_tokens}, "ids": [...], "logprobs"?: [...], "dropped": n} or
+   choices. */
 NOOK_API const char *nook_result(nook_context *context);
 
 /* Forgets the KV cache (kept memory, no reuse). */

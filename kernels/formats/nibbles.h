@@ -2,9 +2,10 @@
  * nibbles.h: the packed order of 4-bit levels, shared by the 4-bit formats. Private to kernels/.
  *
  * File: a row's 32 levels are 16 bytes, byte i = level i | level (i + 16) << 4.
- * Packed: 8 rows × 32 levels are 8 vectors of 16 bytes. Vector j (0..3) holds rows 0..3, vector 4 + j rows 4..7; in a vector,
- * bytes 4r .. 4r+3 belong to row r (of its four), low nibbles are k = 8j .. 8j+3, high nibbles k = 8j+4 .. 8j+7. So one 32-bit
- * splat of four int8 activations meets four rows at once, and the 16-bit lanes hold the pairs (8j, 8j+2), (8j+1, 8j+3), ….
+ * Packed: 8 rows × 32 levels are 8 vectors of 16 bytes. Vector j (0..3) holds rows 0..3, vector 4 + j rows 4..7; in a
+ * vector, bytes 4r .. 4r+3 belong to row r (of its four), low nibbles are k = 8j .. 8j+3, high nibbles k = 8j+4 .. 8j+7. So
+ * one 32-bit splat of four int8 activations meets four rows at once, and the 16-bit lanes hold the pairs (8j, 8j+2), (8j+1,
+ * 8j+3), ….
  */
 #ifndef NOOK_KERNELS_NIBBLES_H
 #define NOOK_KERNELS_NIBBLES_H

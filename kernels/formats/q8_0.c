@@ -1,8 +1,8 @@
 /*
  * q8_0.c: Q8_0. File block of 32: f16 d, int8 q [32]; w = d q.
- * Packed, 8 rows × 32: 256 bytes of levels, f16 d [8] = 272 bytes. Levels come in 16 columns of 16 bytes, one for each pair of
- * k; a column is [8 rows][2]. Pair 2c is k = (4c, 4c + 2), pair 2c + 1 is k = (4c + 1, 4c + 3), for c in 0..7: the pairs that
- * int8 activations form when four of them are looked at as 16-bit lanes, even bytes and odd bytes.
+ * Packed, 8 rows × 32: 256 bytes of levels, f16 d [8] = 272 bytes. Levels come in 16 columns of 16 bytes, one for each pair
+ * of k; a column is [8 rows][2]. Pair 2c is k = (4c, 4c + 2), pair 2c + 1 is k = (4c + 1, 4c + 3), for c in 0..7: the pairs
+ * that int8 activations form when four of them are looked at as 16-bit lanes, even bytes and odd bytes.
  */
 #include "kernels/scalar/scalar.h"
 

@@ -1,7 +1,7 @@
 /*
  * q4.c: Q4_1 and Q4_0 × int8 activations in relaxed SIMD. i16x8.relaxed_dot_i8x16_i7x16_s takes the levels (0..15) as its
- * 7-bit operand and four splatted activations; the sum of a whole block fits int16: |8 × 2 × 15 × 127| = 30,480. (The form that
- * adds to int32 costs five instructions on x86 without VNNI, this one costs one.)
+ * 7-bit operand and four splatted activations; the sum of a whole block fits int16: |8 × 2 × 15 × 127| = 30,480. (The form
+ * that adds to int32 costs five instructions on x86 without VNNI, this one costs one.)
  */
 #include "kernels/formats/nibbles.h"
 #include "kernels/relaxed/relaxed.h"

@@ -1,7 +1,8 @@
 /*
- * q8_0.c: Q8_0 × int8 activations beside relaxed kernels. Eight-bit levels don't fit the relaxed dot's 7-bit operand, nor do
- * their sums fit int16, so the product is the base's i32x4.dot_i16x8_s. What differs is the stream: four int8 activations,
- * splatted, are shifted and masked to two pairs of int16, each times 256; the sums (below 2^27) are shifted back at the end.
+ * q8_0.c: Q8_0 × int8 activations beside relaxed kernels. Eight-bit levels don't fit the relaxed dot's 7-bit operand, nor
+ * do their sums fit int16, so the product is the base's i32x4.dot_i16x8_s. What differs is the stream: four int8
+ * activations, splatted, are shifted and masked to two pairs of int16, each times 256; the sums (below 2^27) are shifted
+ * back at the end.
  */
 #include "kernels/relaxed/relaxed.h"
 

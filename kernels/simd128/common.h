@@ -2,11 +2,12 @@
  * common.h: what the SIMD kernels of both ISAs share, as inline functions. Private to kernels/simd128 and kernels/relaxed.
  *
  * NK_MADD(a, b, c) = a b + c is the only thing that differs between the two in float code: a multiplication and an addition
- * in the base, one relaxed operation (fused where the machine fuses) in relaxed. A file defines it before including this one.
+ * in the base, one relaxed operation (fused where the machine fuses) in relaxed. A file defines it before including this
+ * one.
  *
- * Constants come from memory (nk_simd_constants), loaded once before a loop: wasm-opt copies a v128.const to each of its uses,
- * and engines then rebuild it there, inside the loop. They are defined in a file of their own, so that the compiler can't fold
- * the loads back to constants.
+ * Constants come from memory (nk_simd_constants), loaded once before a loop: wasm-opt copies a v128.const to each of its
+ * uses, and engines then rebuild it there, inside the loop. They are defined in a file of their own, so that the compiler
+ * can't fold the loads back to constants.
  */
 #ifndef NOOK_KERNELS_SIMD128_COMMON_H
 #define NOOK_KERNELS_SIMD128_COMMON_H

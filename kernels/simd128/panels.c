@@ -41,7 +41,8 @@ static inline void nibble_panel(float *panel, const uint8_t *group, uint32_t k0,
         v128_t v = wasm_v128_load(packed + 64 * half + 16 * j);
         float *to = panel + (size_t)(k + 8 * j) * NK_GROUP_ROWS + 4 * half;
         for (uint32_t i = 0; i < 4; i++) {
-          v128_t low = wasm_v128_and(wasm_u32x4_shr(v, 8 * i), mask), high = wasm_v128_and(wasm_u32x4_shr(v, 8 * i + 4), mask);
+          v128_t low = wasm_v128_and(wasm_u32x4_shr(v, 8 * i), mask),
+                 high = wasm_v128_and(wasm_u32x4_shr(v, 8 * i + 4), mask);
           wasm_v128_store(to + i * NK_GROUP_ROWS, weights(low, scale, minimum, eight, has_minimum));
           wasm_v128_store(to + (i + 4) * NK_GROUP_ROWS, weights(high, scale, minimum, eight, has_minimum));
         }
@@ -50,7 +51,8 @@ static inline void nibble_panel(float *panel, const uint8_t *group, uint32_t k0,
   }
 }
 
-static inline void nibble_panel_t(float *panel, const uint8_t *group, uint32_t k0, uint32_t packed_bytes, bool has_minimum) {
+static inline void nibble_panel_t(float *panel, const uint8_t *group, uint32_t k0, uint32_t packed_bytes,
+                                  bool has_minimum) {
   const uint8_t *packed = group + (size_t)(k0 / 32) * packed_bytes;
   nibble_scales s = load_scales(packed, has_minimum);
   v128_t mask = NK_CONSTANT(nibble8), eight = wasm_i32x4_splat(8);
@@ -64,7 +66,8 @@ static inline void nibble_panel_t(float *panel, const uint8_t *group, uint32_t k
         row[0] = wasm_u32x4_extend_low_u16x8(front), row[1] = wasm_u32x4_extend_high_u16x8(front);
         row[2] = wasm_u32x4_extend_low_u16x8(back), row[3] = wasm_u32x4_extend_high_u16x8(back);
         for (uint32_t r = 0; r < 4; r++) {
-          v128_t scale = wasm_v128_load32_splat(s.scale + 4 * half + r), minimum = wasm_v128_load32_splat(s.minimum + 4 * half + r);
+          v128_t scale = wasm_v128_load32_splat(s.scale + 4 * half + r),
+                 minimum = wasm_v128_load32_splat(s.minimum + 4 * half + r);
           wasm_v128_store(panel + (4 * half + r) * NK_PANEL_T_K + 8 * j + 4 * i,
                           weights(row[r], scale, minimum, eight, has_minimum));
         }

@@ -1,7 +1,7 @@
 /*
- * q4.c: Q4_1 and Q4_0 × int8 activations in base SIMD. The packed nibbles (formats/nibbles.h) are looked at as 16-bit lanes:
- * each lane's four nibbles are levels of four different k, and two neighbouring lanes a row; i32x4.dot_i16x8_s of one nibble
- * position with a splatted pair of int16 activations adds two products to the 32-bit lane of the row.
+ * q4.c: Q4_1 and Q4_0 × int8 activations in base SIMD. The packed nibbles (formats/nibbles.h) are looked at as 16-bit
+ * lanes: each lane's four nibbles are levels of four different k, and two neighbouring lanes a row; i32x4.dot_i16x8_s of
+ * one nibble position with a splatted pair of int16 activations adds two products to the 32-bit lane of the row.
  */
 #include "kernels/formats/nibbles.h"
 #include "kernels/simd128/common.h"
@@ -50,7 +50,8 @@ NK_INLINE void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_
     }
     scales(scale, minimum, packed, bits, factor, minus8, has_minimum);
     for (uint32_t half = 0; half < 2; half++) {
-      v128_t isum = wasm_i32x4_add(wasm_i32x4_add(sum1[half], wasm_i32x4_shr(sum16[half], 4)), wasm_i32x4_shr(sum256[half], 8));
+      v128_t isum =
+          wasm_i32x4_add(wasm_i32x4_add(sum1[half], wasm_i32x4_shr(sum16[half], 4)), wasm_i32x4_shr(sum256[half], 8));
       acc[half] = finish(acc[half], isum, scale[half], minimum[half], act + 64, act + 68);
     }
   }

@@ -1,6 +1,7 @@
 /*
- * q8_0.c: Q8_0 × int8 activations in base SIMD. A packed column (formats/q8_0.c) is [8 rows][2 k]: eight bytes widen to four
- * rows' pairs of int16, which meet a splatted pair of int16 activations in i32x4.dot_i16x8_s; the 32-bit lane is the row.
+ * q8_0.c: Q8_0 × int8 activations in base SIMD. A packed column (formats/q8_0.c) is [8 rows][2 k]: eight bytes widen to
+ * four rows' pairs of int16, which meet a splatted pair of int16 activations in i32x4.dot_i16x8_s; the 32-bit lane is the
+ * row.
  */
 #include "kernels/simd128/common.h"
 

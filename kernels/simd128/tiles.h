@@ -1,6 +1,6 @@
 /*
- * tiles.h: the float tiles and the quantization of activations for both SIMD ISAs. An ops.c includes it after it has defined
- * NK_MADD, and puts the functions into its table. Order of summation: scalar/ops.c.
+ * tiles.h: the float tiles and the quantization of activations for both SIMD ISAs. An ops.c includes it after it has
+ * defined NK_MADD, and puts the functions into its table. Order of summation: scalar/ops.c.
  */
 #ifndef NOOK_KERNELS_SIMD128_TILES_H
 #define NOOK_KERNELS_SIMD128_TILES_H
@@ -77,7 +77,8 @@ static void tile_t(float *dx, size_t lddx, const float *panel, const float *dy, 
   const float *g0 = dy, *g1 = dy + lddy, *g2 = g1 + lddy, *g3 = g2 + lddy;
   uint32_t r = 0;
   for (; r + 4 <= n_r; r += 4, to += 16) {
-    v128_t v0 = wasm_v128_load(g0 + r), v1 = wasm_v128_load(g1 + r), v2 = wasm_v128_load(g2 + r), v3 = wasm_v128_load(g3 + r);
+    v128_t v0 = wasm_v128_load(g0 + r), v1 = wasm_v128_load(g1 + r), v2 = wasm_v128_load(g2 + r),
+           v3 = wasm_v128_load(g3 + r);
     v128_t a = wasm_i32x4_shuffle(v0, v1, 0, 4, 1, 5), b = wasm_i32x4_shuffle(v0, v1, 2, 6, 3, 7);
     v128_t c = wasm_i32x4_shuffle(v2, v3, 0, 4, 1, 5), d = wasm_i32x4_shuffle(v2, v3, 2, 6, 3, 7);
     wasm_v128_store(to, wasm_i64x2_shuffle(a, c, 0, 2));

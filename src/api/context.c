@@ -59,7 +59,7 @@ void nook_destroy(nook_context *context) {
   free(context);
 }
 
-/* ---- Errors and texts --------------------------------------------------------------------------------------------------- */
+/* ---- Errors and texts -------------------------------------------------------------------------------------------- */
 
 nk_status nk_context_keep(nook_context *context, char **slot, cJSON *json) {
   char *text = json == NULL ? NULL : cJSON_PrintUnformatted(json);
@@ -97,7 +97,7 @@ const char *nook_result(nook_context *context) { return context->result_text == 
 
 const char *nook_info(nook_context *context) { return context->info_text == NULL ? "{}" : context->info_text; }
 
-/* ---- Threads and memory ----------------------------------------------------------------------------------------------------- */
+/* ---- Threads and memory ------------------------------------------------------------------------------------------ */
 
 void nook_thread_main(nook_context *context, uint32_t index) { nk_pool_help(context->machine.pool, index); }
 

@@ -115,8 +115,9 @@ static bool add_tokenizer(cJSON *object, const nk_gguf *gguf) {
   }
   char name[128];
   if (nk_gguf_get_text(gguf, "tokenizer.ggml.pre", &pre, NULL) != NK_STATUS_OK || pre.bytes == NULL) pre.length = 0;
-  int written = snprintf(name, sizeof name, "%.*s%s%.*s", (int)(model.length > 60 ? 60 : model.length), model.bytes,
-                         pre.length > 0 ? "/" : "", (int)(pre.length > 60 ? 60 : pre.length), pre.length > 0 ? pre.bytes : "");
+  int written =
+      snprintf(name, sizeof name, "%.*s%s%.*s", (int)(model.length > 60 ? 60 : model.length), model.bytes,
+               pre.length > 0 ? "/" : "", (int)(pre.length > 60 ? 60 : pre.length), pre.length > 0 ? pre.bytes : "");
   return written > 0 && nk_json_text(object, "tokenizer", name, strlen(name));
 }
 

@@ -15,7 +15,8 @@ nk_status nook_generate_begin(nook_context *context, const int32_t *ids, uint32_
   if (context->model->tokenizer == NULL) {
     return nk_fail_hint(&context->error, NK_STATUS_DATA, "Ask for logits instead.", "the model's file has no tokenizer");
   }
-  status = nk_generation_begin(&context->generation, context->session, context->model, ids, count, options, &context->error);
+  status =
+      nk_generation_begin(&context->generation, context->session, context->model, ids, count, options, &context->error);
   if (status == NK_STATUS_OK) context->operation = NK_GENERATING;
   return status;
 }
@@ -42,8 +43,14 @@ nk_status nook_generate_step(nook_context *context, nook_event *event) {
   static const uint32_t types[] = {[NK_STEP_READ] = NOOK_EVENT_PREFILL, [NK_STEP_TOKEN] = NOOK_EVENT_TOKEN,
                                    [NK_STEP_SHIFT] = NOOK_EVENT_SHIFT, [NK_STEP_DONE] = NOOK_EVENT_DONE,
                                    [NK_STEP_WORK] = NOOK_EVENT_STEP};
-  *event = (nook_event){.type = types[got.kind], .token = got.token, .text = got.text, .text_bytes = (uint32_t)got.text_bytes,
-                        .logprob = got.logprob, .done = got.done, .total = got.total, .dropped = got.dropped};
+  *event = (nook_event){.type = types[got.kind],
+                        .token = got.token,
+                        .text = got.text,
+                        .text_bytes = (uint32_t)got.text_bytes,
+                        .logprob = got.logprob,
+                        .done = got.done,
+                        .total = got.total,
+                        .dropped = got.dropped};
   return NK_STATUS_OK;
 }
 

@@ -6,7 +6,7 @@
 
 #define CONTEXT_DEFAULT 4096u /* tokens, where the model has been trained for more */
 
-/* ---- Options ------------------------------------------------------------------------------------------------------------- */
+/* ---- Options ----------------------------------------------------------------------------------------------------- */
 
 static int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -66,7 +66,8 @@ static nk_status read_files(const cJSON *json, nk_load_file **out, uint32_t *n, 
 }
 
 nk_status nook_load_begin(nook_context *context, const char *options) {
-  if (context->machine.ops == NULL) return nk_fail(&context->error, NK_STATUS_INTERNAL, "the context was not created whole");
+  if (context->machine.ops == NULL)
+    return nk_fail(&context->error, NK_STATUS_INTERNAL, "the context was not created whole");
   if (context->operation != NK_IDLE) {
     return nk_fail_hint(&context->error, NK_STATUS_BUSY, "End it first.", "another operation is under way");
   }
@@ -103,7 +104,7 @@ nk_status nook_load_begin(nook_context *context, const char *options) {
   return NK_STATUS_OK;
 }
 
-/* ---- Steps ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Steps ------------------------------------------------------------------------------------------------------- */
 
 static nk_status planned(nook_context *context) {
   nk_load_plan plan;

@@ -17,7 +17,8 @@ nk_status nook_eval_begin(nook_context *context, const int32_t *ids, uint32_t co
   status = nk_json_options(options, table, sizeof table / sizeof table[0], NULL, &context->error);
   if (status != NK_STATUS_OK) return status;
   const nk_score_options wanted = {.chunk = chunk, .from = from, .reuse = reuse, .nll = nll};
-  status = nk_score_rows_begin(&context->score, context->session, context->model->vocab, ids, count, &wanted, &context->error);
+  status =
+      nk_score_rows_begin(&context->score, context->session, context->model->vocab, ids, count, &wanted, &context->error);
   if (status == NK_STATUS_OK) context->operation = NK_EVALUATING;
   return status;
 }

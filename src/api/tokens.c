@@ -7,7 +7,8 @@
 static nk_status need_tokenizer(nook_context *context) {
   if (context->model == NULL) return nk_fail_hint(&context->error, NK_STATUS_DATA, "Load one first.", "no model is loaded");
   if (context->model->tokenizer == NULL) {
-    return nk_fail_hint(&context->error, NK_STATUS_DATA, "Give token ids instead of text.", "the model's file has no tokenizer");
+    return nk_fail_hint(&context->error, NK_STATUS_DATA, "Give token ids instead of text.",
+                        "the model's file has no tokenizer");
   }
   return NK_STATUS_OK;
 }
@@ -15,7 +16,8 @@ static nk_status need_tokenizer(nook_context *context) {
 static nk_status reserve_ids(nook_context *context, size_t count) {
   if (count <= context->ids_capacity) return NK_STATUS_OK;
   int32_t *grown = count > SIZE_MAX / sizeof *grown ? NULL : realloc(context->ids, count * sizeof *grown);
-  if (grown == NULL) return nk_fail(&context->error, NK_STATUS_MEMORY, "no memory for %llu tokens", (unsigned long long)count);
+  if (grown == NULL)
+    return nk_fail(&context->error, NK_STATUS_MEMORY, "no memory for %llu tokens", (unsigned long long)count);
   context->ids = grown;
   context->ids_capacity = count;
   return NK_STATUS_OK;
@@ -28,7 +30,8 @@ nk_status nook_tokenize(nook_context *context, const char *text, uint32_t bytes,
   nk_status status = need_tokenizer(context);
   if (status != NK_STATUS_OK) return status;
   if (text == NULL && bytes > 0) return nk_fail(&context->error, NK_STATUS_DATA, "the text is missing");
-  if ((flags & ~NOOK_TOKENIZE_ADD_SPECIAL) != 0) return nk_fail(&context->error, NK_STATUS_DATA, "unknown tokenize flags %u", flags);
+  if ((flags & ~NOOK_TOKENIZE_ADD_SPECIAL) != 0)
+    return nk_fail(&context->error, NK_STATUS_DATA, "unknown tokenize flags %u", flags);
   nk_span *parts = calloc((size_t)n_spans + 1, sizeof *parts);
   if (parts == NULL) return nk_fail(&context->error, NK_STATUS_MEMORY, "no memory for %u spans", n_spans);
   for (uint32_t i = 0; i < n_spans; i++) {
@@ -36,15 +39,17 @@ nk_status nook_tokenize(nook_context *context, const char *text, uint32_t bytes,
       free(parts);
       return nk_fail(&context->error, NK_STATUS_DATA, "span %u does not lie inside the text of %u bytes", i, bytes);
     }
-    parts[i] = (nk_span){.bytes = text + spans[i].start, .length = spans[i].length, .parse_special = spans[i].parse_special != 0};
+    parts[i] =
+        (nk_span){.bytes = text + spans[i].start, .length = spans[i].length, .parse_special = spans[i].parse_special != 0};
   }
   bool add_special = (flags & NOOK_TOKENIZE_ADD_SPECIAL) != 0;
   /* A token is rarely shorter than a byte; when it is (byte-wise markers), the second try has the exact count. */
   size_t needed = (size_t)bytes + 8;
   if ((status = reserve_ids(context, needed)) == NK_STATUS_OK) {
-    status = nk_tokenizer_encode(context->model->tokenizer, parts, n_spans, add_special, context->ids, context->ids_capacity,
-                                 &needed, &context->error);
-    if (status == NK_STATUS_DATA && needed > context->ids_capacity && (status = reserve_ids(context, needed)) == NK_STATUS_OK) {
+    status = nk_tokenizer_encode(context->model->tokenizer, parts, n_spans, add_special, context->ids,
+                                 context->ids_capacity, &needed, &context->error);
+    if (status == NK_STATUS_DATA && needed > context->ids_capacity &&
+        (status = reserve_ids(context, needed)) == NK_STATUS_OK) {
       status = nk_tokenizer_encode(context->model->tokenizer, parts, n_spans, add_special, context->ids,
                                    context->ids_capacity, &needed, &context->error);
     }
@@ -70,11 +75,13 @@ nk_status nook_detokenize(nook_context *context, const int32_t *ids, uint32_t co
                      nk_tokenizer_vocab(tokenizer));
     }
     size_t length = nk_tokenizer_piece(tokenizer, ids[i], special != 0, NULL, 0);
-    if (length > UINT32_MAX - 1 - total) return nk_fail(&context->error, NK_STATUS_DATA, "the text would be longer than 4 GB");
+    if (length > UINT32_MAX - 1 - total)
+      return nk_fail(&context->error, NK_STATUS_DATA, "the text would be longer than 4 GB");
     total += length;
   }
   char *grown = realloc(context->text, total + 1);
-  if (grown == NULL) return nk_fail(&context->error, NK_STATUS_MEMORY, "no memory for a text of %llu bytes", (unsigned long long)total);
+  if (grown == NULL)
+    return nk_fail(&context->error, NK_STATUS_MEMORY, "no memory for a text of %llu bytes", (unsigned long long)total);
   context->text = grown;
   size_t at = 0;
   for (uint32_t i = 0; i < count; i++) {

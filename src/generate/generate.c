@@ -37,7 +37,7 @@ struct nk_generation {
   bool flushed;
 };
 
-/* ---- Begin ------------------------------------------------------------------------------------------------------------- */
+/* ---- Begin ------------------------------------------------------------------------------------------------------- */
 
 void nk_generation_free(nk_generation *g) {
   if (g == NULL) return;
@@ -73,7 +73,8 @@ static nk_status allocate(nk_generation *g, nk_error *error) {
   g->sampler_memory = sampler_bytes > SIZE_MAX ? NULL : malloc((size_t)sampler_bytes);
   g->stream_memory = stream_bytes > SIZE_MAX ? NULL : malloc((size_t)stream_bytes);
   g->piece = malloc(g->max_piece);
-  bool whole = g->sequence != NULL && g->drawn != NULL && g->sampler_memory != NULL && g->stream_memory != NULL && g->piece != NULL;
+  bool whole =
+      g->sequence != NULL && g->drawn != NULL && g->sampler_memory != NULL && g->stream_memory != NULL && g->piece != NULL;
   if (whole && wants_logprobs) {
     uint64_t tops = (uint64_t)g->max_tokens * g->options.logprobs * sizeof *g->tops;
     g->logprobs = malloc((size_t)g->max_tokens * sizeof *g->logprobs);
@@ -88,7 +89,8 @@ static nk_status allocate(nk_generation *g, nk_error *error) {
   return nk_text_stream_init(&g->stream, g->options.stops, g->options.n_stops, g->max_piece, g->stream_memory, error);
 }
 
-/* Tokens that stay at the beginning when something is dropped from `room` positions: never so many that nothing can move. */
+/* Tokens that stay at the beginning when something is dropped from `room` positions: never so many that nothing can
+   move. */
 static uint32_t kept(const nk_generation *g, uint32_t room) {
   return g->options.keep < room / 2 ? g->options.keep : room / 2;
 }
@@ -98,7 +100,8 @@ static nk_status take_prompt(nk_generation *g, const int32_t *ids, uint32_t n, n
   uint32_t context = nk_session_context(g->session), room = context - 1;
   if (n == 0) return nk_fail(error, NK_STATUS_DATA, "the prompt is empty");
   if (n > room && !g->options.shift) {
-    return nk_fail_hint(error, NK_STATUS_CONTEXT_FULL, "Shorten the prompt, load with a larger context, or let the middle be dropped.",
+    return nk_fail_hint(error, NK_STATUS_CONTEXT_FULL,
+                        "Shorten the prompt, load with a larger context, or let the middle be dropped.",
                         "the prompt of %u tokens leaves no room in the context of %u", n, context);
   }
   uint32_t head = n > room ? kept(g, room) : n;
@@ -112,8 +115,8 @@ static nk_status take_prompt(nk_generation *g, const int32_t *ids, uint32_t n, n
   return NK_STATUS_OK;
 }
 
-nk_status nk_generation_begin(nk_generation **out, nk_session *session, const nk_model *model, const int32_t *ids, uint32_t n,
-                              const char *options, nk_error *error) {
+nk_status nk_generation_begin(nk_generation **out, nk_session *session, const nk_model *model, const int32_t *ids,
+                              uint32_t n, const char *options, nk_error *error) {
   *out = NULL;
   uint32_t context = nk_session_context(session);
   if (context < 2) return nk_fail(error, NK_STATUS_CONTEXT_FULL, "a context of one token leaves no room for an answer");
@@ -140,7 +143,7 @@ nk_status nk_generation_begin(nk_generation **out, nk_session *session, const nk
   return NK_STATUS_OK;
 }
 
-/* ---- Step --------------------------------------------------------------------------------------------------------------- */
+/* ---- Step -------------------------------------------------------------------------------------------------------- */
 
 /* No room for another token: drop half of what is not kept, and read the rest anew. */
 static nk_status make_room(nk_generation *g, nk_error *error) {
@@ -225,7 +228,7 @@ nk_status nk_generation_step(nk_generation *g, nk_generation_event *event, nk_er
   return NK_STATUS_OK;
 }
 
-/* ---- Result --------------------------------------------------------------------------------------------------------------- */
+/* ---- Result ------------------------------------------------------------------------------------------------------ */
 
 static const char *ending_name(const nk_generation *g) {
   switch (g->ending) {
@@ -261,7 +264,8 @@ static bool add_logprobs(cJSON *root, const nk_generation *g) {
     for (uint32_t t = 0; t < n; t++) {
       const nk_logprob *top = &g->tops[(size_t)i * g->options.logprobs + t];
       cJSON *entry = cJSON_CreateObject();
-      if (entry == NULL || !cJSON_AddItemToArray(tops, entry) || cJSON_AddNumberToObject(entry, "token", top->token) == NULL ||
+      if (entry == NULL || !cJSON_AddItemToArray(tops, entry) ||
+          cJSON_AddNumberToObject(entry, "token", top->token) == NULL ||
           cJSON_AddNumberToObject(entry, "logprob", (double)top->logprob) == NULL) {
         return false;
       }
@@ -273,8 +277,8 @@ static bool add_logprobs(cJSON *root, const nk_generation *g) {
 cJSON *nk_generation_result(const nk_generation *g) {
   cJSON *root = cJSON_CreateObject();
   int32_t stop = nk_text_stream_stop(&g->stream);
-  bool whole = root != NULL && cJSON_AddStringToObject(root, "finish_reason", ending_name(g)) != NULL && add_usage(root, g) &&
-               cJSON_AddNumberToObject(root, "dropped", g->dropped) != NULL;
+  bool whole = root != NULL && cJSON_AddStringToObject(root, "finish_reason", ending_name(g)) != NULL &&
+               add_usage(root, g) && cJSON_AddNumberToObject(root, "dropped", g->dropped) != NULL;
   if (whole && stop >= 0) {
     whole = nk_json_text(root, "stop", g->options.stops[stop].bytes, g->options.stops[stop].length);
   }

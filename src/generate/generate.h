@@ -2,9 +2,9 @@
  * generate.h: from a prompt's ids to text, token by token.
  *
  * begin / step / end. A step is one bounded piece of reading, or one token drawn; the sequence, the sampler and the text
- * that is held back (incomplete code points, stop strings that may still match) live here. Options are JSON, named in nook.h.
- * When the context is full the caller's choice holds: stop, or keep the first tokens and drop the middle. Dropping reads the
- * kept tail anew, so that what follows is exactly what a fresh prompt of the kept tokens would give.
+ * that is held back (incomplete code points, stop strings that may still match) live here. Options are JSON, named in
+ * nook.h. When the context is full the caller's choice holds: stop, or keep the first tokens and drop the middle. Dropping
+ * reads the kept tail anew, so that what follows is exactly what a fresh prompt of the kept tokens would give.
  */
 #ifndef NOOK_GENERATE_GENERATE_H
 #define NOOK_GENERATE_GENERATE_H
@@ -28,8 +28,8 @@ typedef struct nk_generation_event {
 } nk_generation_event;
 
 /* Copies the ids. model and session outlive the generation. */
-nk_status nk_generation_begin(nk_generation **out, nk_session *session, const nk_model *model, const int32_t *ids, uint32_t n,
-                              const char *options, nk_error *error);
+nk_status nk_generation_begin(nk_generation **out, nk_session *session, const nk_model *model, const int32_t *ids,
+                              uint32_t n, const char *options, nk_error *error);
 nk_status nk_generation_step(nk_generation *generation, nk_generation_event *event, nk_error *error);
 /* The result object of nook_result; NULL when memory is out. finish_reason is "abort" when it had not finished. */
 cJSON *nk_generation_result(const nk_generation *generation);

@@ -25,7 +25,8 @@ static nk_status read_stops(nk_generation_options *options, const cJSON *stop, n
   const cJSON *item;
   cJSON_ArrayForEach(item, stop) {
     if (!cJSON_IsString(item)) return nk_fail(error, NK_STATUS_DATA, "stop must be a string or a list of strings");
-    if (options->n_stops == NK_MAX_STOPS) return nk_fail(error, NK_STATUS_DATA, "stop has more than %u strings", NK_MAX_STOPS);
+    if (options->n_stops == NK_MAX_STOPS)
+      return nk_fail(error, NK_STATUS_DATA, "stop has more than %u strings", NK_MAX_STOPS);
     options->stops[options->n_stops++] = (nk_stop){item->valuestring, strlen(item->valuestring)};
   }
   return NK_STATUS_OK;
@@ -47,7 +48,8 @@ static nk_status read_bias(nk_generation_options *options, const cJSON *map, uin
     char *end;
     unsigned long id = strtoul(item->string, &end, 10);
     if (item->string[0] < '0' || item->string[0] > '9' || *end != '\0' || id >= vocab) {
-      return nk_fail(error, NK_STATUS_DATA, "logit_bias has the key \"%.20s\"; keys are token ids below %u", item->string, vocab);
+      return nk_fail(error, NK_STATUS_DATA, "logit_bias has the key \"%.20s\"; keys are token ids below %u", item->string,
+                     vocab);
     }
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= -1000.0 && item->valuedouble <= 1000.0)) {
       return nk_fail(error, NK_STATUS_DATA, "logit_bias of token %lu must be a number from -1000 to 1000", id);

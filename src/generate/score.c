@@ -99,7 +99,8 @@ nk_status nk_score_rows_step(nk_score *score, nk_score_rows *rows, nk_error *err
   uint32_t limit = nk_session_logit_rows(session);
   uint32_t n = count - score->row < limit ? count - score->row : limit;
   const float *logits = nk_session_logits(session, score->row, n);
-  if (logits == NULL) return nk_fail(error, NK_STATUS_INTERNAL, "rows %u to %u of the batch are not there", score->row, score->row + n);
+  if (logits == NULL)
+    return nk_fail(error, NK_STATUS_INTERNAL, "rows %u to %u of the batch are not there", score->row, score->row + n);
   rows->first = first + score->row;
   rows->done = nk_session_length(session);
   score->row += n;
@@ -160,7 +161,8 @@ nk_status nk_score_choices_begin(nk_score **out, nk_session *session, uint32_t v
 }
 
 /* log p of `count` tokens, token i from row i of the batch that was just done (from row `row` on). */
-static nk_status add_rows(nk_score *score, double *sum, uint32_t row, const int32_t *tokens, uint32_t count, nk_error *error) {
+static nk_status add_rows(nk_score *score, double *sum, uint32_t row, const int32_t *tokens, uint32_t count,
+                          nk_error *error) {
   for (uint32_t i = 0; i < count; i++) {
     const float *logits = nk_session_logits(score->session, row + i, 1);
     if (logits == NULL) return nk_fail(error, NK_STATUS_INTERNAL, "row %u of the batch is not there", row + i);

@@ -35,7 +35,7 @@ nk_status nk_score_rows_begin(nk_score **out, nk_session *session, uint32_t voca
                               const nk_score_options *options, nk_error *error);
 nk_status nk_score_rows_step(nk_score *score, nk_score_rows *rows, nk_error *error);
 
-/* ---- Choices: log p(choice | prompt) ------------------------------------------------------------------------------------ */
+/* ---- Choices: log p(choice | prompt) ----------------------------------------------------------------------------- */
 
 /* choice i = choices[start[i] .. start[i + 1]), none empty. */
 nk_status nk_score_choices_begin(nk_score **out, nk_session *session, uint32_t vocab, const int32_t *ids, uint32_t n,

@@ -65,8 +65,8 @@ typedef struct nk_gguf {
 /*
  * Parses a header. `buffer` holds the first `available` bytes of a file of `file_bytes` bytes.
  * NK_STATUS_OK: *out is whole. When the header goes on past `available`, returns NK_STATUS_OK with *more set to the number
- * of bytes from the file's start that the next try should have (> available), and *out empty; the caller reads more and calls
- * again. Any other status: *out is empty. On NK_STATUS_OK with *more == 0 the caller frees *out.
+ * of bytes from the file's start that the next try should have (> available), and *out empty; the caller reads more and
+ * calls again. Any other status: *out is empty. On NK_STATUS_OK with *more == 0 the caller frees *out.
  */
 nk_status nk_gguf_parse(nk_gguf *out, const uint8_t *buffer, uint64_t available, uint64_t file_bytes, uint64_t *more,
                         nk_error *error);
@@ -77,8 +77,8 @@ const nk_gguf_pair *nk_gguf_find(const nk_gguf *gguf, const char *key);
 const nk_gguf_tensor *nk_gguf_find_tensor(const nk_gguf *gguf, const char *name);
 
 /*
- * Typed getters. Missing key: `*out = fallback`, OK. Present with another type or out of [min, max]: FORMAT, naming the key.
- * Any integer type is accepted by the integer getter, F32 and F64 by the float one (finite values only).
+ * Typed getters. Missing key: `*out = fallback`, OK. Present with another type or out of [min, max]: FORMAT, naming the
+ * key. Any integer type is accepted by the integer getter, F32 and F64 by the float one (finite values only).
  */
 nk_status nk_gguf_get_u32(const nk_gguf *gguf, const char *key, uint32_t fallback, uint32_t min, uint32_t max,
                           uint32_t *out, nk_error *error);

@@ -1,4 +1,5 @@
-/* arch.c: see arch.h. A new dense decoder is one line here, one fixture in tests/fixtures/tiny, one line in docs/support.md. */
+/* arch.c: see arch.h. A new dense decoder is one line here, one fixture in tests/fixtures/tiny, one line in
+   docs/support.md. */
 #include "model/arch.h"
 
 #include <string.h>

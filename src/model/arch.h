@@ -1,8 +1,10 @@
 /*
- * arch.h: the table of architectures. An architecture is one row of data; the block that runs it is written once (run/block.c).
+ * arch.h: the table of architectures. An architecture is one row of data; the block that runs it is written once
+ * (run/block.c).
  *
  * Most axes of a model are read from the file: which tensors are present (biases, fused projections, gates, norms, tied
- * head) and the metadata (sizes, rope base, epsilon, window). The row holds only what neither tells. docs/add-an-architecture.md.
+ * head) and the metadata (sizes, rope base, epsilon, window). The row holds only what neither tells.
+ * docs/add-an-architecture.md.
  */
 #ifndef NOOK_MODEL_ARCH_H
 #define NOOK_MODEL_ARCH_H

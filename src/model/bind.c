@@ -26,7 +26,7 @@ void nk_binding_free(nk_binding *binding) {
   *binding = (nk_binding){0};
 }
 
-/* ---- Finding ---------------------------------------------------------------------------------------------------------- */
+/* ---- Finding ----------------------------------------------------------------------------------------------------- */
 
 /* The tensor of that name in whichever file, or NULL; `take` marks it as having found its place. */
 static const nk_gguf_tensor *find(binder *b, const char *name, bool take, uint32_t *file) {
@@ -60,7 +60,7 @@ static nk_status place(binder *b, nk_placement placement) {
   return NK_STATUS_OK;
 }
 
-/* ---- Placing ----------------------------------------------------------------------------------------------------------- */
+/* ---- Placing ----------------------------------------------------------------------------------------------------- */
 
 /* W [rows, cols] from `name`. Absent: FORMAT if required, else untouched. */
 static nk_status bind_matrix(binder *b, nk_matrix *matrix, const char *name, uint64_t rows, uint64_t cols, bool required) {
@@ -69,8 +69,8 @@ static nk_status bind_matrix(binder *b, nk_matrix *matrix, const char *name, uin
   if (tensor == NULL) return required ? missing(b, name) : NK_STATUS_OK;
   if (tensor->dimension[0] != cols || tensor->dimension[1] != rows || tensor->dimension[2] != 1 ||
       tensor->dimension[3] != 1) {
-    return nk_fail(b->error, NK_STATUS_FORMAT, "the tensor %s is %llu × %llu, but the model's sizes make it %llu × %llu", name,
-                   (unsigned long long)tensor->dimension[1], (unsigned long long)tensor->dimension[0],
+    return nk_fail(b->error, NK_STATUS_FORMAT, "the tensor %s is %llu × %llu, but the model's sizes make it %llu × %llu",
+                   name, (unsigned long long)tensor->dimension[1], (unsigned long long)tensor->dimension[0],
                    (unsigned long long)rows, (unsigned long long)cols);
   }
   b->model->parameters += rows * cols;
@@ -135,7 +135,7 @@ static nk_status bind_norm(binder *b, nk_norm *norm, const char *stem, uint64_t 
   return bind_vector(b, &norm->bias, name, n, false);
 }
 
-/* ---- The model ------------------------------------------------------------------------------------------------------------ */
+/* ---- The model --------------------------------------------------------------------------------------------------- */
 
 #define NK_TRY(expression)                                          \
   do {                                                              \
@@ -180,7 +180,8 @@ static nk_status read_vocab(binder *b) {
   const nk_gguf_tensor *tensor = find(b, "token_embd.weight", false, &file);
   if (tensor == NULL) return missing(b, "token_embd.weight");
   if (tensor->dimension[1] > NK_TOKENIZER_MAX_VOCAB) {
-    return nk_fail(b->error, NK_STATUS_FORMAT, "token_embd.weight has %llu rows, more than the %u tokens that are supported",
+    return nk_fail(b->error, NK_STATUS_FORMAT,
+                   "token_embd.weight has %llu rows, more than the %u tokens that are supported",
                    (unsigned long long)tensor->dimension[1], NK_TOKENIZER_MAX_VOCAB);
   }
   b->model->vocab = (uint32_t)tensor->dimension[1];

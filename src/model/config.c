@@ -160,8 +160,8 @@ nk_status nk_config_read(nk_config *config, const nk_gguf *gguf, nk_problems *pr
   NK_TRY(nk_gguf_get_u32(gguf, key_of(config, key, "attention.value_length"), config->head_dim, 1, NK_MAX_HEAD_DIM,
                          &value_length, error));
   if (config->head_dim == 0 || config->head_dim > NK_MAX_HEAD_DIM) {
-    return nk_fail(error, NK_STATUS_FORMAT, "%u dimensions in %u heads: a head would have %u", config->width, config->n_heads,
-                   config->head_dim);
+    return nk_fail(error, NK_STATUS_FORMAT, "%u dimensions in %u heads: a head would have %u", config->width,
+                   config->n_heads, config->head_dim);
   }
   if (value_length != config->head_dim) nk_problem(problems, "keys and values of different length");
   NK_TRY(nk_gguf_get_u32(gguf, key_of(config, key, "attention.sliding_window"), 0, 0, UINT32_MAX, &config->window, error));

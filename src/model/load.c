@@ -119,7 +119,7 @@ void nk_loader_header_hash(const nk_loader *loader, uint8_t digest[32]) {
   nk_sha256_final(&hash, digest);
 }
 
-/* ---- Headers ------------------------------------------------------------------------------------------------------------- */
+/* ---- Headers ----------------------------------------------------------------------------------------------------- */
 
 /* Room for `bytes` in a part's header buffer. */
 static nk_status reserve(part *p, uint64_t bytes, nk_error *error) {
@@ -179,7 +179,7 @@ static nk_status step_headers(nk_loader *loader, nk_request *request, nk_error *
   return NK_STATUS_OK;
 }
 
-/* ---- Plan ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Plan -------------------------------------------------------------------------------------------------------- */
 
 static uint64_t staging_bytes(const nk_binding *binding) {
   uint64_t bytes = NK_STAGING_BYTES;
@@ -211,7 +211,7 @@ nk_status nk_loader_plan(nk_loader *loader, nk_load_plan *plan, nk_error *error)
   return NK_STATUS_OK;
 }
 
-/* ---- Weights ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Weights ----------------------------------------------------------------------------------------------------- */
 
 static int by_place(const void *left, const void *right, const nk_placement *placements) {
   const nk_placement *a = &placements[*(const uint32_t *)left], *b = &placements[*(const uint32_t *)right];
@@ -259,14 +259,17 @@ nk_status nk_loader_weights(nk_loader *loader, nk_error *error) {
   nk_status status =
       nk_model_bind(model, loader->ggufs, loader->n_parts, &measure, &loader->binding, &loader->problems, error);
   if (status != NK_STATUS_OK) return status;
-  if ((status = nk_arena_allocate(&model->weights, measure.used, "the model's weights", error)) != NK_STATUS_OK) return status;
-  status = nk_model_bind(model, loader->ggufs, loader->n_parts, &model->weights, &loader->binding, &loader->problems, error);
+  if ((status = nk_arena_allocate(&model->weights, measure.used, "the model's weights", error)) != NK_STATUS_OK)
+    return status;
+  status =
+      nk_model_bind(model, loader->ggufs, loader->n_parts, &model->weights, &loader->binding, &loader->problems, error);
   if (status != NK_STATUS_OK) return status;
   loader->staging_bytes = staging_bytes(&loader->binding);
   loader->staging = malloc((size_t)loader->staging_bytes);
   loader->order = malloc(((size_t)loader->binding.n + 1) * sizeof *loader->order);
   if (loader->staging == NULL || loader->order == NULL) {
-    return nk_fail(error, NK_STATUS_MEMORY, "no memory for a buffer of %llu bytes", (unsigned long long)loader->staging_bytes);
+    return nk_fail(error, NK_STATUS_MEMORY, "no memory for a buffer of %llu bytes",
+                   (unsigned long long)loader->staging_bytes);
   }
   for (uint32_t i = 0; i < loader->binding.n; i++) loader->order[i] = i;
   sort_by_place(loader->order, loader->binding.n, loader->binding.placements);
@@ -341,10 +344,11 @@ static nk_status finish_file(nk_loader *loader, nk_error *error) {
     uint8_t digest[32];
     nk_sha256_final(&p->hash, digest);
     if (memcmp(digest, p->file.sha256, sizeof digest) != 0) {
-      return nk_fail_hint(error, NK_STATUS_HASH, "Fetch it again from a source that you trust.",
-                          "file %u is not the expected one: its SHA-256 begins with %02x%02x%02x%02x, expected was %02x%02x%02x%02x",
-                          loader->file + 1, digest[0], digest[1], digest[2], digest[3], p->file.sha256[0],
-                          p->file.sha256[1], p->file.sha256[2], p->file.sha256[3]);
+      return nk_fail_hint(
+          error, NK_STATUS_HASH, "Fetch it again from a source that you trust.",
+          "file %u is not the expected one: its SHA-256 begins with %02x%02x%02x%02x, expected was %02x%02x%02x%02x",
+          loader->file + 1, digest[0], digest[1], digest[2], digest[3], p->file.sha256[0], p->file.sha256[1],
+          p->file.sha256[2], p->file.sha256[3]);
     }
   }
   loader->file++;
@@ -429,7 +433,7 @@ static nk_status step_weights(nk_loader *loader, nk_request *request, nk_error *
   return NK_STATUS_OK;
 }
 
-/* ---- Steps and the end -------------------------------------------------------------------------------------------------------- */
+/* ---- Steps and the end ------------------------------------------------------------------------------------------- */
 
 nk_status nk_loader_step(nk_loader *loader, nk_request *request, nk_error *error) {
   nk_request last = loader->pending;

@@ -3,8 +3,8 @@
  *
  * Phases   headers (one a file) → plan → weights, in ascending order of each file, so that a download can be streamed →
  *          tokenizer → done. The file never lies whole in memory: tensors are packed from a staging buffer as they pass.
- * Hash     With a sha256 for a file every byte of it is asked for (gaps too) and hashed on the way; the model is handed over
- *          only when all hashes match.
+ * Hash     With a sha256 for a file every byte of it is asked for (gaps too) and hashed on the way; the model is handed
+ *          over only when all hashes match.
  * Failure  Whatever goes wrong, nothing of the half-loaded model remains.
  */
 #ifndef NOOK_MODEL_LOAD_H

@@ -72,7 +72,7 @@ static void linear_forward(nk_session *s, float *y, size_t ldy, const nk_linear 
   nk_pool_run(s->machine->pool, groups, (groups + pieces - 1) / pieces, product_task, &p);
 }
 
-/* ---- Norms and other work on single tokens ----------------------------------------------------------------------------- */
+/* ---- Norms and other work on single tokens ----------------------------------------------------------------------- */
 
 static void norm_forward(const nk_session *s, float *y, const float *x, const nk_norm *norm, uint32_t n) {
   const nk_config *c = &s->model->config;
@@ -175,7 +175,7 @@ static void for_tokens(nk_session *s, const nk_layer *layer, nk_pool_task task) 
   nk_pool_run(s->machine->pool, s->batch_n, ROWS_GRAIN, task, &job);
 }
 
-/* ---- Attention ------------------------------------------------------------------------------------------------------------ */
+/* ---- Attention --------------------------------------------------------------------------------------------------- */
 
 /* Positions of scores that one query may need, from a tile's start to a tile's end. */
 static uint64_t score_room(uint32_t context) { return ((uint64_t)context + 2 * NK_KV_TILE - 1) / NK_KV_TILE * NK_KV_TILE; }
@@ -231,7 +231,8 @@ static void attention_scores(attention *a) {
   uint32_t n = s->model->config.head_dim;
   uint32_t last = position_of(a, a->n - 1);
   for (uint32_t position = a->start; position <= last; position += NK_KV_TILE) {
-    /* Queries that see something of this tile: not before its first position, and not with a window that begins after it. */
+    /* Queries that see something of this tile: not before its first position, and not with a window that begins after
+       it. */
     uint32_t from = 0, to = a->n;
     while (from < to && position_of(a, from) < position) from++;
     while (to > from && seen_from(position_of(a, to - 1), a->window) >= position + NK_KV_TILE) to--;
@@ -321,7 +322,7 @@ static void attention_forward(nk_session *s, const nk_layer *layer) {
   nk_pool_run(s->machine->pool, c->n_kv_heads * job.pieces, 1, attention_task, &job);
 }
 
-/* ---- The stages -------------------------------------------------------------------------------------------------------- */
+/* ---- The stages -------------------------------------------------------------------------------------------------- */
 
 static void attn_in(nk_session *s, const nk_layer *layer) {
   const nk_config *c = &s->model->config;
@@ -390,7 +391,7 @@ uint64_t nk_block_products(const nk_session *s, const nk_layer *layer, nk_stage 
   return 0;
 }
 
-/* ---- Both ends --------------------------------------------------------------------------------------------------------- */
+/* ---- Both ends --------------------------------------------------------------------------------------------------- */
 
 void nk_embed(nk_session *s, const int32_t *ids, uint32_t n) {
   const nk_config *c = &s->model->config;
@@ -404,7 +405,8 @@ void nk_embed(nk_session *s, const int32_t *ids, uint32_t n) {
 void nk_head(nk_session *s, uint32_t row, uint32_t n) {
   const nk_config *c = &s->model->config;
   for (uint32_t t = 0; t < n; t++) {
-    norm_forward(s, s->head_in + (size_t)t * c->width, s->x + (size_t)(row + t) * c->width, &s->model->output_norm, c->width);
+    norm_forward(s, s->head_in + (size_t)t * c->width, s->x + (size_t)(row + t) * c->width, &s->model->output_norm,
+                 c->width);
   }
   input in = {.x = s->head_in, .ldx = c->width, .m = n, .cols = c->width, .act = s->head_act};
   linear_forward(s, s->logits, s->model->vocab, &s->model->head, &in);

@@ -93,7 +93,8 @@ const float *nk_kv_keys(const nk_kv *kv, const nk_vec *vec, uint32_t layer, uint
   return scratch;
 }
 
-const float *nk_kv_values(const nk_kv *kv, const nk_vec *vec, uint32_t layer, uint32_t head, uint32_t tile, float *scratch) {
+const float *nk_kv_values(const nk_kv *kv, const nk_vec *vec, uint32_t layer, uint32_t head, uint32_t tile,
+                          float *scratch) {
   uint32_t n = kv->head_dim * NK_KV_TILE;
   size_t at = head_start(kv, layer, head) + (size_t)tile * n;
   switch (kv->type) {

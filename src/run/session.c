@@ -101,7 +101,7 @@ void nk_session_free(nk_session *session) {
   free(session);
 }
 
-/* ---- The sequence ------------------------------------------------------------------------------------------------------ */
+/* ---- The sequence ------------------------------------------------------------------------------------------------ */
 
 uint32_t nk_session_length(const nk_session *s) { return s->length; }
 uint32_t nk_session_context(const nk_session *s) { return s->options.context; }
@@ -125,11 +125,12 @@ void nk_session_trim(nk_session *s, uint32_t length) {
   s->rows_count = 0;
 }
 
-/* ---- Reading ----------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 nk_status nk_session_feed(nk_session *s, const int32_t *ids, uint32_t n, uint32_t chunk, nk_error *error) {
   if (n > s->options.context - s->length) {
-    return nk_fail_hint(error, NK_STATUS_CONTEXT_FULL, "Shorten the text, load with a larger context, or let the middle be dropped.",
+    return nk_fail_hint(error, NK_STATUS_CONTEXT_FULL,
+                        "Shorten the text, load with a larger context, or let the middle be dropped.",
                         "%u tokens do not fit: %u of the context's %u are taken", n, s->length, s->options.context);
   }
   for (uint32_t i = 0; i < n; i++) {

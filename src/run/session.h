@@ -1,9 +1,9 @@
 /*
  * session.h: one sequence being read: its tokens, their keys and values, and the buffers of a forward pass.
  *
- * A feed brings further tokens into the sequence in batches; nk_session_step does a bounded piece of the current batch (some
- * 50 ms), so that the host may stop between steps. Until a batch is done its tokens don't count: stopping anywhere leaves
- * the sequence as it was after the last whole batch. Everything is carved beforehand; nothing allocates here.
+ * A feed brings further tokens into the sequence in batches; nk_session_step does a bounded piece of the current batch
+ * (some 50 ms), so that the host may stop between steps. Until a batch is done its tokens don't count: stopping anywhere
+ * leaves the sequence as it was after the last whole batch. Everything is carved beforehand; nothing allocates here.
  */
 #ifndef NOOK_RUN_SESSION_H
 #define NOOK_RUN_SESSION_H
@@ -52,7 +52,7 @@ uint32_t nk_session_match(const nk_session *session, const int32_t *ids, uint32_
 /* Keeps the first `length` tokens; ends a feed that is under way. */
 void nk_session_trim(nk_session *session, uint32_t length);
 
-/* ---- Reading ---------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 /* Appends ids (kept by the caller until the feed ends). CONTEXT_FULL when they don't fit, DATA for an id outside the
    vocabulary. chunk: tokens a batch at most (0: the session's batch). */

@@ -1,8 +1,8 @@
 /*
- * test_kernels.c: the grid. Every format of formats.def × every ISA × {full tile, tail of rows, one block, many blocks, strides,
- * contents that reach the limits, 1 to 13 tokens, splits over row groups and columns}: SIMD128 must equal SCALAR to the bit,
- * RELAXED too where every sum is a whole number and otherwise within the stated bound; SCALAR is compared with a product in
- * double. Buffers are exactly as long as the contract says, so that a sanitizer sees any read or write beyond.
+ * test_kernels.c: the grid. Every format of formats.def × every ISA × {full tile, tail of rows, one block, many blocks,
+ * strides, contents that reach the limits, 1 to 13 tokens, splits over row groups and columns}: SIMD128 must equal SCALAR
+ * to the bit, RELAXED too where every sum is a whole number and otherwise within the stated bound; SCALAR is compared with
+ * a product in double. Buffers are exactly as long as the contract says, so that a sanitizer sees any read or write beyond.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -89,7 +89,8 @@ static float *make_values(uint32_t m, uint32_t n, size_t ld, content c) {
   for (uint32_t t = 0; t < m; t++) {
     for (uint32_t k = 0; k < n; k++) {
       float v = random_float();
-      if (c == WHOLE) v = k % 32 == 5 ? 127.0f : (float)((int32_t)(random32() >> 24) % 128) * (random32() & 64 ? 1.0f : -1.0f);
+      if (c == WHOLE)
+        v = k % 32 == 5 ? 127.0f : (float)((int32_t)(random32() >> 24) % 128) * (random32() & 64 ? 1.0f : -1.0f);
       if (c == HIGHEST) v = 127.0f;
       if (c == LOWEST) v = -127.0f;
       if (c == ZERO && k / 32 % 2 == 0) v = 0.0f;
@@ -155,8 +156,8 @@ typedef struct cell {
   uint32_t pad; /* strides exceed the widths by this */
 } cell;
 
-static void compare(const cell *c, nk_isa isa, const char *what, const float *got, const float *expected, const double *bound,
-                    uint32_t m, uint32_t n, size_t ld) {
+static void compare(const cell *c, nk_isa isa, const char *what, const float *got, const float *expected,
+                    const double *bound, uint32_t m, uint32_t n, size_t ld) {
   bool to_the_bit = isa != NK_ISA_RELAXED || (c->content == WHOLE && bound != NULL && c->cols <= 1024);
   for (uint32_t t = 0; t < m; t++) {
     for (uint32_t i = 0; i < n; i++) {
@@ -322,7 +323,7 @@ static void check_transposed_product(const cell *c, const nk_matrix *w, const re
   free(dy), free(start), free(expected), free(scratch), free(value), free(bound);
 }
 
-/* ---- Tests ------------------------------------------------------------------------------------------------------------ */
+/* ---- Tests ------------------------------------------------------------------------------------------------------- */
 
 static void products_equal_their_specification_over_the_grid(void **state) {
   static const uint32_t all_rows[] = {1, 7, 8, 13, 32, 37, 75}, all_m[] = {1, 2, 3, 4, 5, 7, 8, 9, 13};
@@ -337,7 +338,8 @@ static void products_equal_their_specification_over_the_grid(void **state) {
       for (uint32_t i = 0; i < 7; i++) {
         for (uint32_t j = 0; j < n_cols; j++) {
           /* Walk through the numbers of tokens, so that each meets each shape in some content. */
-          cell c = {format, (content)kind, all_rows[i], all_cols[j], all_m[(kind * 5 + i * 4 + j) % 9], cells % 3 == 0 ? 0 : 5};
+          cell c = {
+              format, (content)kind, all_rows[i], all_cols[j], all_m[(kind * 5 + i * 4 + j) % 9], cells % 3 == 0 ? 0 : 5};
           if (format->block > 32) c.cols = all_cols[j] * 8;
           uint8_t *blocks = make_blocks(format, c.rows, c.cols, c.content);
           nk_matrix w = make_matrix(format, c.rows, c.cols, blocks);
@@ -475,7 +477,8 @@ static void activations_are_quantized_by_the_rule(void **state) {
   float x[M * K], seen[M * K], other[M * K];
   (void)state;
   for (uint32_t round = 0; round < 40; round++) {
-    for (uint32_t i = 0; i < M * K; i++) x[i] = ldexpf(random_float(), (int)(random32() % 8) - 4 + (int)(round % 5) * 20 - 40);
+    for (uint32_t i = 0; i < M * K; i++)
+      x[i] = ldexpf(random_float(), (int)(random32() % 8) - 4 + (int)(round % 5) * 20 - 40);
     const nk_ops *scalar = nk_ops_get(NK_ISA_SCALAR);
     void *act = exact((size_t)nk_act_bytes(scalar, M, K));
     nk_act_quantize(scalar, act, x, K, M, K);
@@ -503,7 +506,8 @@ static void activations_are_quantized_by_the_rule(void **state) {
     free(act);
   }
   /* All ISAs alike, whatever comes: huge, tiny, infinite, not a number. */
-  static const float odd[] = {NAN, INFINITY, -INFINITY, FLT_MAX, -FLT_MAX, FLT_MIN, 1e-45f, -0.0f, 0x1p-100f, 0x1p-101f, 1e30f};
+  static const float odd[] = {NAN,    INFINITY, -INFINITY, FLT_MAX,   -FLT_MAX, FLT_MIN,
+                              1e-45f, -0.0f,    0x1p-100f, 0x1p-101f, 1e30f};
   for (uint32_t round = 0; round < 300; round++) {
     for (uint32_t i = 0; i < M * K; i++) x[i] = random_float();
     for (uint32_t i = 0; i < round % 50; i++) x[random32() % (M * K)] = odd[random32() % 11];

@@ -1,6 +1,6 @@
 /*
- * test_vec.c: the arithmetic between the matrices. SCALAR against float64 formulae by a stated bound; SIMD128 against SCALAR
- * bit for bit; RELAXED against SCALAR by the same bounds. Sizes step over every tail, and by primes.
+ * test_vec.c: the arithmetic between the matrices. SCALAR against float64 formulae by a stated bound; SIMD128 against
+ * SCALAR bit for bit; RELAXED against SCALAR by the same bounds. Sizes step over every tail, and by primes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +29,8 @@ static void fill(float *x, size_t n, uint32_t seed, float limit) {
   }
 }
 
-static void expect_close(const float *got, const double *want, uint32_t n, double relative, double absolute, const char *what) {
+static void expect_close(const float *got, const double *want, uint32_t n, double relative, double absolute,
+                         const char *what) {
   for (uint32_t i = 0; i < n; i++) {
     double error = fabs((double)got[i] - want[i]);
     if (!(error <= absolute + relative * fabs(want[i]))) {
@@ -42,7 +43,7 @@ static void expect_bits(const float *got, const float *want, uint32_t n, const c
   if (memcmp(got, want, n * sizeof *got) != 0) fail_msg("%s of %u: SIMD128 differs from SCALAR", what, n);
 }
 
-/* ---- Norms ------------------------------------------------------------------------------------------------------------ */
+/* ---- Norms ------------------------------------------------------------------------------------------------------- */
 
 static void norms_follow_their_formulae_on_every_isa(void **state) {
   (void)state;
@@ -74,7 +75,7 @@ static void norms_follow_their_formulae_on_every_isa(void **state) {
   }
 }
 
-/* ---- Activations --------------------------------------------------------------------------------------------------------- */
+/* ---- Activations ------------------------------------------------------------------------------------------------- */
 
 static void activations_follow_their_formulae_on_every_isa(void **state) {
   (void)state;
@@ -93,7 +94,9 @@ static void activations_follow_their_formulae_on_every_isa(void **state) {
       }
       for (int isa = 0; isa < 3; isa++) {
         const nk_vec *vec = nk_vec_get(ISAS[isa]);
-        (kind < 2 ? vec->silu_forward : kind < 4 ? vec->gelu_tanh_forward : vec->relu_forward)(y[isa], g, gated ? u : NULL, n);
+        (kind < 2   ? vec->silu_forward
+         : kind < 4 ? vec->gelu_tanh_forward
+                    : vec->relu_forward)(y[isa], g, gated ? u : NULL, n);
         expect_close(y[isa], want, n, 3e-6, 1e-7, "an activation");
       }
       expect_bits(y[1], y[0], n, "an activation");
@@ -136,13 +139,14 @@ static void softcap_and_elementwise_work_on_every_isa(void **state) {
   }
 }
 
-/* ---- Attention ------------------------------------------------------------------------------------------------------------- */
+/* ---- Attention --------------------------------------------------------------------------------------------------- */
 
 static void attention_tiles_match_plain_sums_on_every_isa(void **state) {
   (void)state;
   static const uint32_t dims_of[] = {1, 3, 4, 16, 17, 32, 64, 80};
   enum { ROWS = 7, ROOM = 24 };
-  static float q[ROWS * 80], k[80 * NK_KV_TILE], v[NK_KV_TILE * 80], p[ROWS * ROOM], scores[3][ROWS * ROOM], out[3][ROWS * 80];
+  static float q[ROWS * 80], k[80 * NK_KV_TILE], v[NK_KV_TILE * 80], p[ROWS * ROOM], scores[3][ROWS * ROOM],
+      out[3][ROWS * 80];
   for (size_t s = 0; s < sizeof dims_of / sizeof dims_of[0]; s++) {
     uint32_t n = dims_of[s];
     fill(q, ROWS * (size_t)n, 1, 2.0f), fill(k, (size_t)n * NK_KV_TILE, 2, 2.0f), fill(v, NK_KV_TILE * (size_t)n, 3, 2.0f);
@@ -200,7 +204,7 @@ static void softmax_sums_to_its_parts_and_ignores_what_is_masked(void **state) {
   }
 }
 
-/* ---- Conversions ------------------------------------------------------------------------------------------------------------- */
+/* ---- Conversions ------------------------------------------------------------------------------------------------- */
 
 /* The value of a finite half by its definition. */
 static double half_value(uint16_t half) {

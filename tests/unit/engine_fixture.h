@@ -20,7 +20,7 @@
 
 #include "nook.h"
 
-/* ---- Files ------------------------------------------------------------------------------------------------------------ */
+/* ---- Files ------------------------------------------------------------------------------------------------------- */
 
 /* The caller frees it. A NUL follows the *length bytes. */
 static inline uint8_t *read_whole(const char *path, size_t *length) {
@@ -39,7 +39,7 @@ static inline uint8_t *read_whole(const char *path, size_t *length) {
   return bytes;
 }
 
-/* ---- Bundles: NAME.json describes the tensors of NAME.bin (oracle-bundle/1) ---------------------------------------------- */
+/* ---- Bundles: NAME.json describes the tensors of NAME.bin (oracle-bundle/1) -------------------------------------- */
 
 typedef struct bundle {
   cJSON *json;
@@ -85,7 +85,7 @@ static inline const void *bundle_get(const bundle *b, const char *name, size_t e
   return found;
 }
 
-/* ---- A host ---------------------------------------------------------------------------------------------------------------- */
+/* ---- A host ------------------------------------------------------------------------------------------------------ */
 
 #define HOST_MAX_THREADS 8
 

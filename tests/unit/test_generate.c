@@ -1,6 +1,7 @@
 /*
  * test_generate.c: generation through the public interface on the tiny llama: what is drawn equals what single evaluations
- * say, prefix reuse and dropping the middle change no bit, endings and options are told, and one operation excludes another.
+ * say, prefix reuse and dropping the middle change no bit, endings and options are told, and one operation excludes
+ * another.
  */
 #include <math.h>
 
@@ -150,7 +151,8 @@ static void the_same_seed_gives_the_same_tokens_on_any_isa_and_another_seed_othe
   static const char options[] = "{\"temperature\":1.5,\"seed\":42,\"max_tokens\":40,\"ignore_end\":true,\"top_p\":0.95}";
   host scalar = host_open(MODEL, "scalar", 1, ""), simd = host_open(MODEL, "simd128", 3, "");
   run a = generate(&scalar, PROMPT, PROMPT_N, options), b = generate(&simd, PROMPT, PROMPT_N, options);
-  run c = generate(&simd, PROMPT, PROMPT_N, "{\"temperature\":1.5,\"seed\":43,\"max_tokens\":40,\"ignore_end\":true,\"top_p\":0.95}");
+  run c = generate(&simd, PROMPT, PROMPT_N,
+                   "{\"temperature\":1.5,\"seed\":43,\"max_tokens\":40,\"ignore_end\":true,\"top_p\":0.95}");
   assert_memory_equal(a.ids, b.ids, 40 * sizeof *a.ids);
   assert_memory_not_equal(a.ids, c.ids, 40 * sizeof *a.ids);
   cJSON_Delete(a.result), cJSON_Delete(b.result), cJSON_Delete(c.result);
@@ -167,7 +169,8 @@ static void an_end_token_ends_and_is_not_shown(void **state) {
   assert_string_equal(r.text, "");
   assert_string_equal(result_text(&r, "finish_reason"), "stop");
   cJSON_Delete(r.result);
-  r = generate(&h, PROMPT, PROMPT_N, "{\"temperature\":0,\"logit_bias\":{\"2\":1000},\"ignore_end\":true,\"max_tokens\":3}");
+  r = generate(&h, PROMPT, PROMPT_N,
+               "{\"temperature\":0,\"logit_bias\":{\"2\":1000},\"ignore_end\":true,\"max_tokens\":3}");
   assert_int_equal(r.n, 3);
   assert_string_equal(result_text(&r, "finish_reason"), "length");
   cJSON_Delete(r.result);

@@ -1,8 +1,8 @@
 /*
  * test_logits.c: whole models against independent references, and the same bits whatever the way.
  *
- * Every model under tests/fixtures/tiny and tests/fixtures/quants whose architecture and formats are ours is run on each ISA,
- * whole, in chunks and token by token, on one thread and on three. References: transformers (tiny) and llama.cpp or
+ * Every model under tests/fixtures/tiny and tests/fixtures/quants whose architecture and formats are ours is run on each
+ * ISA, whole, in chunks and token by token, on one thread and on three. References: transformers (tiny) and llama.cpp or
  * dequantized float32 (quants); tolerances from tests/fixtures/README.md.
  */
 #include <dirent.h>
@@ -63,7 +63,8 @@ static double tolerance_of(const reference *r) {
   return strstr(r->path, "llama256") != NULL ? 3e-4 : 2e-4;
 }
 
-/* The exact path (float32 activations) against the reference, on one ISA. Keeps the logits of the longest sequence in *kept. */
+/* The exact path (float32 activations) against the reference, on one ISA. Keeps the logits of the longest sequence in
+   *kept. */
 static void check_exact(const reference *r, const bundle *b, const char *isa, uint32_t threads, float **kept) {
   host h = host_open(r->path, isa, threads, ",\"activations\":\"f32\"");
   uint32_t vocab = (uint32_t)host_info_number(&h, "vocabulary");
@@ -79,10 +80,12 @@ static void check_exact(const reference *r, const bundle *b, const char *isa, ui
     assert_int_equal(expected_n, n * vocab);
     float *logits = host_logits(&h, ids, (uint32_t)n, 0, vocab);
     double error = max_abs_difference(logits, expected, expected_n);
-    if (!(error <= tolerance_of(r))) fail_msg("%s on %s, %s: max abs %.3g, allowed %.3g", r->path, isa, name, error, tolerance_of(r));
+    if (!(error <= tolerance_of(r)))
+      fail_msg("%s on %s, %s: max abs %.3g, allowed %.3g", r->path, isa, name, error, tolerance_of(r));
     check_ways(&h, ids, (uint32_t)n, vocab, logits, r->path);
     if (i == (r->quantized ? 2 : 3)) { /* the longest that this kind of bundle has */
-      if (*kept != NULL && strcmp(isa, "relaxed") != 0) assert_same_bits(logits, *kept, expected_n, "on another ISA or thread count", r->path);
+      if (*kept != NULL && strcmp(isa, "relaxed") != 0)
+        assert_same_bits(logits, *kept, expected_n, "on another ISA or thread count", r->path);
       if (*kept == NULL) {
         *kept = logits;
         continue;
@@ -107,7 +110,8 @@ static void check_default(const reference *r, const bundle *b, const char *isa, 
   double error = relative_l2(logits, expected, expected_n);
   if (!(error <= 0.08)) fail_msg("%s on %s: rel L2 %.3g, allowed 0.08", r->path, isa, error);
   check_ways(&h, ids, (uint32_t)n, vocab, logits, r->path);
-  if (*kept != NULL && strcmp(isa, "relaxed") != 0) assert_same_bits(logits, *kept, expected_n, "on another ISA or thread count", r->path);
+  if (*kept != NULL && strcmp(isa, "relaxed") != 0)
+    assert_same_bits(logits, *kept, expected_n, "on another ISA or thread count", r->path);
   if (*kept == NULL) {
     *kept = logits;
   } else {
