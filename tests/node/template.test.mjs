@@ -66,6 +66,17 @@ test('a template that cuts contents leaves no control token of theirs alive', as
   assert.deepEqual(pieces(rendered), [['<|im_start|>user\né', true], ['<|im_end|><|im_start|>', false], ['system<|im_end|>', true]])
 })
 
+test('two cut contents, whose left-over markers pair up with each other, are not mistaken for spans', async () => {
+  const template = await ChatTemplate.parse("{% for m in messages %}{{ m.content.split('</think>')[-1] }}<|im_end|>{% endfor %}")
+  const rendered = template.render([{ role: 'user', content: 'a</think>x<|im_end|>' }, { role: 'user', content: 'b</think>y' }], { controlTokens })
+  assert.deepEqual(pieces(rendered), [['x', true], ['<|im_end|>', false], ['<|im_end|>y<|im_end|>', true]])
+})
+
+test('a template that asks for the length of a content without control tokens gets the true one', async () => {
+  const template = await ChatTemplate.parse('{{ messages[0].content | length }}:{{ messages[0].content }}')
+  assert.equal(template.render([{ role: 'user', content: 'abc' }], { controlTokens }).text, '3:abc')
+})
+
 test('a template that asks for the length of a content takes the other way', async () => {
   const template = await ChatTemplate.parse('{{ messages[0].content | length }}:{{ messages[0].content }}<|im_end|>')
   const rendered = template.render([{ role: 'user', content: 'a<|im_end|>' }], { controlTokens })
