@@ -8,21 +8,38 @@ import { tmpdir } from 'node:os'
 import { extname, join, normalize } from 'node:path'
 import { chromium } from 'playwright-core'
 
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.json': 'application/json', '.css': 'text/css' }
+const TYPES = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.wasm': 'application/wasm',
+  '.json': 'application/json',
+  '.css': 'text/css',
+}
 
 /**
- * Serves folders under prefixes. @param {Record<string, string>} mounts prefix → folder @param {{isolated?: boolean}} options
+ * Serves folders under prefixes. @param {Record<string, string>} mounts prefix → folder @param {{isolated?: boolean}}
+ * options
  * @returns {Promise<{origin: string, close: () => Promise<void>}>}
  */
 export function serve(mounts, { isolated = false } = {}) {
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname)
     const prefix = Object.keys(mounts).sort((a, b) => b.length - a.length).find((p) => path.startsWith(p))
-    const file = prefix === undefined ? '' : join(mounts[prefix], normalize(path.slice(prefix.length)).replace(/^(\.\.[/\\])+/, ''))
+    const file =
+      prefix === undefined ? '' : join(mounts[prefix], normalize(path.slice(prefix.length)).replace(/^(\.\.[/\\])+/, ''))
     if (file === '' || !existsSync(file) || !statSync(file).isFile()) return void response.writeHead(404).end()
     const size = statSync(file).size
-    const headers = { 'content-type': TYPES[/** @type {keyof TYPES} */ (extname(file))] ?? 'application/octet-stream', 'accept-ranges': 'bytes', 'cache-control': 'no-store' }
-    if (isolated) Object.assign(headers, { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' })
+    const headers = {
+      'content-type': TYPES[/** @type {keyof TYPES} */ (extname(file))] ?? 'application/octet-stream',
+      'accept-ranges': 'bytes',
+      'cache-control': 'no-store',
+    }
+    if (isolated)
+      Object.assign(headers, {
+        'cross-origin-opener-policy': 'same-origin',
+        'cross-origin-embedder-policy': 'require-corp',
+      })
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '')
     const start = range === null ? 0 : Number(range[1])
     const end = range === null || range[2] === '' ? size - 1 : Math.min(Number(range[2]), size - 1)
@@ -33,17 +50,38 @@ export function serve(mounts, { isolated = false } = {}) {
   return new Promise((resolve) => {
     server.listen(0, '127.0.0.1', () => {
       const address = /** @type {import('node:net').AddressInfo} */ (server.address())
-      resolve({ origin: `http://127.0.0.1:${address.port}`, close: () => new Promise((done) => { server.closeAllConnections(); server.close(() => done()) }) })
+      resolve({
+        origin: `http://127.0.0.1:${address.port}`,
+        close: () =>
+          new Promise((done) => {
+            server.closeAllConnections()
+            server.close(() => done())
+          }),
+      })
     })
   })
 }
 
-const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+const ARGUMENTS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
 
 /** The browser, or a sentence. */
 export function browserPath() {
-  const found = [process.env.NOOK_CHROMIUM ?? '', '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path !== '' && existsSync(path))
-  if (found === undefined) throw new Error('no Chromium was found: install the package "chromium", or name one in NOOK_CHROMIUM')
+  const found = [
+    process.env.NOOK_CHROMIUM ?? '',
+    '/usr/bin/chromium',
+    '/usr/bin/chromium-browser',
+    '/usr/bin/google-chrome',
+  ].find((path) => path !== '' && existsSync(path))
+  if (found === undefined)
+    throw new Error('no Chromium was found: install the package "chromium", or name one in NOOK_CHROMIUM')
   return found
 }
 
@@ -57,13 +95,22 @@ const peakBytes = (pid) => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/$
  */
 export async function measurePage(url, work, argument) {
   const profile = mkdtempSync(join(tmpdir(), 'nook-bench-'))
-  const context = await chromium.launchPersistentContext(profile, { executablePath: browserPath(), headless: true, args: ARGUMENTS })
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: browserPath(),
+    headless: true,
+    args: ARGUMENTS,
+  })
   try {
     const page = await context.newPage()
     page.on('pageerror', (error) => console.error(`page: ${error.message}`))
     await page.goto(url)
     await page.waitForFunction((name) => typeof (/** @type {any} */ (globalThis)[name]) === 'function', work)
-    const result = await page.evaluate(([name, given]) => (/** @type {any} */ (globalThis)[/** @type {string} */ (name)])(given), [work, argument])
+    const result = await page.evaluate(
+      ([name, given]) =>
+        (globalThis)
+          /** @type {any} */ [/** @type {string} */ (name)](given),
+      [work, argument],
+    )
     const peak = Math.max(...rendererPeaks(profile))
     return { result: /** @type {any} */ (result), peak }
   } finally {
@@ -79,7 +126,12 @@ function rendererPeaks(profile) {
     if (!/^\d+$/.test(entry)) continue
     try {
       const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8')
-      if (command.includes('--type=renderer') && !command.includes('--extension-process') && isChildOf(Number(entry), profile)) peaks.push(peakBytes(Number(entry)))
+      if (
+        command.includes('--type=renderer')
+        && !command.includes('--extension-process')
+        && isChildOf(Number(entry), profile)
+      )
+        peaks.push(peakBytes(Number(entry)))
     } catch { /* the process has ended */ }
   }
   return peaks

@@ -68,7 +68,17 @@ export async function measure(bytes, { filter = '', rounds = 7, isas = ISAS, onR
         let repeat = 1
         while (run(repeat) < 0.03) repeat *= 2
         const seconds = Array.from({ length: rounds }, () => run(repeat) / repeat).sort((a, b) => a - b)[rounds >> 1]
-        const row = { format, what, isa, m, rows: n, cols: k, gops: (2 * m * n * k) / seconds / 1e9, gbps: e.bench_bytes() / seconds / 1e9, seconds }
+        const row = {
+          format,
+          what,
+          isa,
+          m,
+          rows: n,
+          cols: k,
+          gops: (2 * m * n * k) / seconds / 1e9,
+          gbps: e.bench_bytes() / seconds / 1e9,
+          seconds,
+        }
         rows.push(row)
         onRow?.(row)
       }
@@ -80,19 +90,32 @@ export async function measure(bytes, { filter = '', rounds = 7, isas = ISAS, onR
 /** @param {Row} r */
 export function line(r) {
   const size = `${r.rows}x${r.cols}`
-  return `${r.what.padEnd(9)}${r.format.padEnd(6)}${r.isa.padEnd(9)}m=${String(r.m).padEnd(4)}${size.padEnd(12)}` +
-    `${r.gops.toFixed(2).padStart(8)} Gop/s ${r.gbps.toFixed(2).padStart(7)} GB/s ${(r.seconds * 1e6).toFixed(1).padStart(9)} us`
+  return (
+    `${r.what.padEnd(9)}${r.format.padEnd(6)}${r.isa.padEnd(9)}m=${String(r.m).padEnd(4)}${size.padEnd(12)}`
+    + `${r.gops.toFixed(2).padStart(8)} Gop/s ${r.gbps.toFixed(2).padStart(7)} GB/s ${(r.seconds * 1e6).toFixed(1).padStart(9)} us`
+  )
 }
 
-if (typeof process !== 'undefined' && process.argv[1] && import.meta.url === (await import('node:url')).pathToFileURL(process.argv[1]).href) {
+if (
+  typeof process !== 'undefined'
+  && process.argv[1]
+  && import.meta.url === (await import('node:url')).pathToFileURL(process.argv[1]).href
+) {
   const { readFile } = await import('node:fs/promises')
   const { parseArgs } = await import('node:util')
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { filter: { type: 'string' }, rounds: { type: 'string' }, isas: { type: 'string' }, json: { type: 'boolean' } },
+    options: {
+      filter: { type: 'string' },
+      rounds: { type: 'string' },
+      isas: { type: 'string' },
+      json: { type: 'boolean' },
+    },
   })
   if (positionals.length !== 1) {
-    console.error('Give the file of the kernels bench: kernels.mjs FILE.wasm [--filter TEXT] [--rounds N] [--isas a,b] [--json]')
+    console.error(
+      'Give the file of the kernels bench: kernels.mjs FILE.wasm [--filter TEXT] [--rounds N] [--isas a,b] [--json]',
+    )
     process.exit(2)
   }
   const rows = await measure(await readFile(positionals[0]), {

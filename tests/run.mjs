@@ -32,7 +32,7 @@ const countOne = (_, status) => ({ passed: status === 0 ? 1 : 0, failed: status 
 /** @param {string} folder */
 const testFiles = (folder) =>
   existsSync(`${root}/${folder}`)
-    ? readdirSync(`${root}/${folder}`, { recursive: true }).map(String).filter((name) => name.endsWith('.test.js')).sort().map((name) => `${folder}/${name}`)
+    ? readdirSync(`${root}/${folder}`, { recursive: true }).map(String).filter((name) => /\.test\.m?js$/.test(name)).sort().map((name) => `${folder}/${name}`)
     : []
 
 const nodeTest = (/** @type {string} */ folder) => ['node', '--test', '--test-concurrency=1', '--test-reporter=spec', ...testFiles(folder)]

@@ -4,7 +4,13 @@ import { Wllama } from '/wllama/esm/index.js'
 /** @param {{model: string, threads: number, prefill: number[], decode: number, repeats: number, context: number}} what */
 globalThis.bench = async (what) => {
   const started = performance.now()
-  const wllama = new Wllama({ 'single-thread/wllama.wasm': '/wllama/esm/single-thread/wllama.wasm', 'multi-thread/wllama.wasm': '/wllama/esm/multi-thread/wllama.wasm' }, { suppressNativeLog: true })
+  const wllama = new Wllama(
+    {
+      'single-thread/wllama.wasm': '/wllama/esm/single-thread/wllama.wasm',
+      'multi-thread/wllama.wasm': '/wllama/esm/multi-thread/wllama.wasm',
+    },
+    { suppressNativeLog: true },
+  )
   const file = await (await fetch(what.model)).blob()
   await wllama.loadModel([file], { n_ctx: what.context, n_threads: what.threads, n_batch: 512 })
   const rows = [{ what: 'load', n: 1, seconds: [(performance.now() - started) / 1000] }]
