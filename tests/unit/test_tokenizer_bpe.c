@@ -362,6 +362,7 @@ static void each_pre_tokenizer_cuts_as_its_expression_says(void **state) {
   assert_cut("gpt-2", "I'll say: don't  stop 12345!!\n\n x", "I|'ll| say|:| don|'t| | stop| 12345|!!|\n\n| x");
   assert_cut("gpt-2", "'S 'RE x's", "'|S| '|RE| x|'s");
   assert_cut("gpt-2", "a   ", "a|   ");
+  assert_cut("gpt-2", "a\xCA\xB0\xC7\x85\xE4\xB8\xAD", "a\xCA\xB0\xC7\x85\xE4\xB8\xAD"); /* Ll Lm Lt Lo */
   assert_cut("gpt-2", "a \n b", "a| \n| b");
   assert_cut("gpt-2", "\xC2\xA0x \xC2\xBD\xD9\xA3", "\xC2\xA0|x| \xC2\xBD\xD9\xA3");
   assert_cut("smollm", "abc 123 x9", "abc| |1|2|3| x|9");
