@@ -105,7 +105,7 @@ export function log() {
     const elements = []
     const cutAt = shown.at(-1)?.from ?? shown.at(-2)?.from ?? null
     for (const [i, message] of shown.entries()) {
-      if (message.id === cutAt) elements.push(cutLine())
+      if (message.id === cutAt) elements.push(cutLine)
       const versions = conversations.versions(message)
       const at = versions.findIndex((m) => m.id === message.id)
       const writing = live.id === message.id
@@ -148,7 +148,7 @@ export function log() {
       if (list.children[i] !== element) list.insertBefore(element, list.children[i] ?? null)
   }
 
-  const cutLine = () => h('p', { class: 'cut', role: 'separator', 'aria-label': t.chat.cut }, h('span', null, t.chat.cut))
+  const cutLine = h('p', { class: 'cut', role: 'separator', 'aria-label': t.chat.cut }, h('span', null, t.chat.cut))
 
   /**
    * @param {Message} message

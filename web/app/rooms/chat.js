@@ -29,11 +29,18 @@ export function mount(place, context) {
   const slim = modelCard({ slim: true, here: () => talking })
   const full = modelCard({ slim: false, here: () => !talking && drawn === 'empty' })
   const box = composer({ send: submit, stop, editLast: messages.editLast })
-  const middle = h('div', { class: 'middle' }, heading, messages.element, empty)
+  const middle = h(
+    'div',
+    { class: 'middle' },
+    heading,
+    messages.element,
+    empty,
+    h('div', { class: 'latest-place' }, messages.latest)
+  )
   const foot = h(
     'div',
     { class: 'foot' },
-    h('div', { class: 'latest-place' }, messages.latest),
+
     h('div', { class: 'strip-slot' }),
     slim.element,
     box.element
