@@ -141,7 +141,7 @@ typedef struct nook_event {
   int32_t token;
   const char *text; /* whole code points, NUL-terminated, until the next step; "" when there is none */
   uint32_t text_bytes;
-  float logprob; /* of the token under the model, before temperature and filters */
+  float logprob; /* of the token under the model, before temperature and filters; 0 unless logprobs were asked for */
   uint32_t done, total;
   uint32_t dropped;
 } nook_event;

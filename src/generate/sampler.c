@@ -345,8 +345,7 @@ nk_status nk_sampler_draw(nk_sampler *sampler, const float *logits, const int32_
 
 /* ---- Log-probabilities ------------------------------------------------------------------------------------------- */
 
-/* ln Σ e^x, by id. */
-static double log_sum(const float *logits, uint32_t vocab) {
+double nk_log_sum_exp(const float *logits, uint32_t vocab) {
   float top = logits[0];
   for (uint32_t i = 1; i < vocab; i++) {
     if (logits[i] > top) top = logits[i];
@@ -357,11 +356,11 @@ static double log_sum(const float *logits, uint32_t vocab) {
 }
 
 float nk_logprob_of(const float *logits, uint32_t vocab, int32_t token) {
-  return (float)((double)logits[token] - log_sum(logits, vocab));
+  return (float)((double)logits[token] - nk_log_sum_exp(logits, vocab));
 }
 
 uint32_t nk_logprobs(const float *logits, uint32_t vocab, int32_t token, float *logprob, nk_logprob *top, uint32_t n) {
-  double normalizer = log_sum(logits, vocab);
+  double normalizer = nk_log_sum_exp(logits, vocab);
   *logprob = (float)((double)logits[token] - normalizer);
   uint32_t found = 0;
   for (uint32_t i = 0; i < vocab && n > 0; i++) {

@@ -94,6 +94,9 @@ typedef struct nk_logprob {
   float logprob;
 } nk_logprob;
 
+/* ln Σ e^logit, the normalizer of a softmax; in float64, by id. vocab > 0. */
+double nk_log_sum_exp(const float *logits, uint32_t vocab);
+
 /* ln p of `token` under the model: before bias, penalties, filters and temperature. Sums in float64, by id. */
 float nk_logprob_of(const float *logits, uint32_t vocab, int32_t token);
 

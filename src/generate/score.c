@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/math.h"
+#include "generate/sampler.h"
 
 struct nk_score {
   nk_session *session;
@@ -21,16 +21,6 @@ struct nk_score {
   uint32_t n_choices, choice;
   bool prompt_read;
 };
-
-double nk_log_sum_exp(const float *x, uint32_t n) {
-  float top = x[0];
-  for (uint32_t i = 1; i < n; i++) {
-    if (x[i] > top) top = x[i];
-  }
-  double sum = 0.0;
-  for (uint32_t i = 0; i < n; i++) sum += nk_exp_f64((double)x[i] - (double)top);
-  return (double)top + nk_log_f64(sum);
-}
 
 void nk_score_free(nk_score *score) {
   if (score == NULL) return;

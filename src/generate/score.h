@@ -10,9 +10,6 @@
 
 typedef struct nk_score nk_score;
 
-/* log Σ e^x over x [n], in float64, in index order: the normalizer of a softmax. */
-double nk_log_sum_exp(const float *x, uint32_t n);
-
 /* ---- Rows: logits or losses of every position ------------------------------------------------------------------------ */
 
 typedef struct nk_score_options {
