@@ -2,8 +2,8 @@
 //
 //   node --experimental-wasm-relaxed-simd bench/kernels.mjs FILE.wasm [--filter TEXT] [--rounds N] [--json]
 //
-// FILE.wasm is bench/kernels_main.c with kernels/, as a reactor module. The same `measure` runs in a page (it uses nothing of
-// Node's). Gop/s = 10^9 multiplications and additions a second; GB/s = packed weights read once a run. Medians.
+// FILE.wasm is bench/kernels_main.c with kernels/, as a reactor module. The same `measure` runs in a page (it uses nothing
+// of Node's). Gop/s = 10^9 multiplications and additions a second; GB/s = packed weights read once a run. Medians.
 
 /** @typedef {{format: string, what: string, isa: string, m: number, rows: number, cols: number, gops: number, gbps: number,
  *   seconds: number}} Row */
@@ -92,7 +92,8 @@ export function line(r) {
   const size = `${r.rows}x${r.cols}`
   return (
     `${r.what.padEnd(9)}${r.format.padEnd(6)}${r.isa.padEnd(9)}m=${String(r.m).padEnd(4)}${size.padEnd(12)}`
-    + `${r.gops.toFixed(2).padStart(8)} Gop/s ${r.gbps.toFixed(2).padStart(7)} GB/s ${(r.seconds * 1e6).toFixed(1).padStart(9)} us`
+    + `${r.gops.toFixed(2).padStart(8)} Gop/s ${r.gbps.toFixed(2).padStart(7)} GB/s `
+    + `${(r.seconds * 1e6).toFixed(1).padStart(9)} us`
   )
 }
 

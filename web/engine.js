@@ -1,9 +1,9 @@
 /*
  * engine.js: the fourth ring. One model and its session, the same in a worker and in Node.
  *
- * Purpose  Capi made pleasant: bytes are fed from FileSources, long work is a generator that does one step of C (some 50 ms) a
- *          turn. Nothing here waits except for bytes of a file; whoever drives the generator may stop between any two steps, and
- *          leaving it (return, throw, break) ends the work in C.
+ * Purpose  Capi made pleasant: bytes are fed from FileSources, long work is a generator that does one step of C (some 50
+ *          ms) a turn. Nothing here waits except for bytes of a file; whoever drives the generator may stop between any two
+ *          steps, and leaving it (return, throw, break) ends the work in C.
  * Limits   One long operation at a time on one engine. Windows into the engine's memory (logits) live until the next step.
  */
 import { NookError } from './errors.js'
@@ -13,9 +13,11 @@ import { compile, instantiate, reserve, startThreads, stopThreads, choose, probe
 /** @typedef {import('./sources/source.js').FileSource} FileSource */
 /** @typedef {import('./loader.js').Choice} Choice */
 /**
- * @typedef {{contextSize?: number | undefined, kv?: 'f16' | 'f32' | 'q8' | undefined, activations?: 'auto' | 'f32' | undefined,
+ * @typedef {{contextSize?: number | undefined, kv?: 'f16' | 'f32' | 'q8' | undefined, activations?: 'auto' | 'f32' |
+ *   undefined,
  *            sha256?: (string | undefined)[], onPlan?: (plan: any) => void}} LoadOptions onPlan may throw to stop the load
- * @typedef {{text: string, parse_special?: boolean}} Span a piece of text; parse_special: its control tokens are control tokens
+ * @typedef {{text: string, parse_special?: boolean}} Span a piece of text; parse_special: its control tokens are control
+ *   tokens
  * @typedef {{start: number, length: number, parse_special: boolean}} ByteSpan
  * @typedef {{done: number, total: number}} Step
  */
@@ -40,8 +42,10 @@ export class Engine {
 
   /**
    * Makes an engine: picks the build, compiles, instantiates, starts helper threads.
-   * @param {{build?: 'auto' | 'base' | 'relaxed' | undefined, threads?: 'auto' | number | undefined, wasmUrl?: string | URL | undefined,
-   *          threadUrl?: string | URL | undefined, fileBytes?: number, planOnly?: boolean}} options fileBytes: of all files of
+   * @param {{build?: 'auto' | 'base' | 'relaxed' | undefined, threads?: 'auto' | number | undefined, wasmUrl?: string | URL
+   *   | undefined,
+   *          threadUrl?: string | URL | undefined, fileBytes?: number, planOnly?: boolean}} options fileBytes: of all files
+   *          of
    *        the model, so that a shared memory reserves no more address space than it can need
    * @param {import('./loader.js').LoaderHost} host
    * @returns {Promise<Engine>}
@@ -59,7 +63,12 @@ export class Engine {
       if (choice.build !== 'relaxed' || options.build === 'relaxed' || known.code === 'memory') throw known
       /* The self-check of the relaxed kernels, or their compilation, failed here: the base build runs everywhere. */
       const name = choice.threaded ? 'base-threads' : 'base'
-      const fallback = { ...choice, build: /** @type {const} */ ('base'), name, reasons: [...choice.reasons, `base instead: ${known.message}`] }
+      const fallback = {
+        ...choice,
+        build: /** @type {const} */ ('base'),
+        name,
+        reasons: [...choice.reasons, `base instead: ${known.message}`],
+      }
       return Engine.#open(fallback, options, host)
     }
   }
@@ -75,7 +84,8 @@ export class Engine {
       : compiled.shared && options.fileBytes !== undefined ? options.fileBytes * 1.25 + SHARED_EXTRA_BYTES : undefined
     const runtime = await instantiate(compiled, maximumBytes === undefined ? {} : { maximumBytes })
     const capi = new Capi(runtime)
-    /* A relaxed build whose kernels fail their self-check here is refused, so that the caller takes the base build and says so. */
+    /* A relaxed build whose kernels fail their self-check here is refused, so that the caller takes the base build and says
+       so. */
     const context = capi.create({ threads: choice.threads, isa: choice.build === 'relaxed' ? 'relaxed' : 'simd128' })
     const engine = new Engine(capi, context, choice)
     try {
@@ -173,7 +183,8 @@ export class Engine {
         }
         if (want.length > 0) {
           const source = sources[want.file]
-          if (source === undefined) throw new NookError('internal', `The engine asked for file ${want.file} of ${sources.length}.`)
+          if (source === undefined)
+            throw new NookError('internal', `The engine asked for file ${want.file} of ${sources.length}.`)
           /* Straight into the engine's memory; it cannot grow before the next call into C. */
           const reading = source.readInto(capi.memory.window(want.destination, want.length), want.offset, want.length)
           if (reading !== undefined) await reading
@@ -200,7 +211,8 @@ export class Engine {
 
   /**
    * @param {string | Uint8Array | Span[]} input text, raw bytes, or pieces of text
-   * @param {{special?: boolean | undefined, addSpecial?: boolean | undefined}} [options] special: parse control tokens in a plain text or bytes
+   * @param {{special?: boolean | undefined, addSpecial?: boolean | undefined}} [options] special: parse control tokens in a
+   *   plain text or bytes
    *        (default false); addSpecial: BOS and the like, as the file says (default false)
    * @returns {Int32Array}
    */
@@ -214,7 +226,8 @@ export class Engine {
       let at = 0
       pieces.forEach((piece, i) => {
         bytes.set(piece, at)
-        if (piece.length > 0) spans.push({ start: at, length: piece.length, parse_special: input[i]?.parse_special === true })
+        if (piece.length > 0)
+          spans.push({ start: at, length: piece.length, parse_special: input[i]?.parse_special === true })
         at += piece.length
       })
       return this.tokenizeBytes(bytes, spans, options.addSpecial === true)
@@ -248,10 +261,11 @@ export class Engine {
   /* ---- Evaluation ---------------------------------------------------------------------------------------------- */
 
   /**
-   * Evaluates ids. Each step yields the rows that are new: with `nll` -log p of the next token (float64 [rows]), else logits
-   * (float32 [rows, vocabulary], a window that lives until the next step).
+   * Evaluates ids. Each step yields the rows that are new: with `nll` -log p of the next token (float64 [rows]), else
+   * logits (float32 [rows, vocabulary], a window that lives until the next step).
    * @param {ArrayLike<number>} ids
-   * @param {{chunk?: number | undefined, from?: number | undefined, nll?: boolean | undefined, reuse?: boolean | undefined}} [options]
+   * @param {{chunk?: number | undefined, from?: number | undefined, nll?: boolean | undefined, reuse?: boolean |
+   *   undefined}} [options]
    * @returns {Generator<Step & {first: number, rows: number, logits: Float32Array | null, nll: Float64Array | null}, void>}
    */
   *eval(ids, options = {}) {
@@ -298,8 +312,8 @@ export class Engine {
   }
 
   /**
-   * The prompt and the choices in tokens, so that each whole text is tokenized as it would be alone: where a choice changes the
-   * last tokens of the prompt, those belong to every choice.
+   * The prompt and the choices in tokens, so that each whole text is tokenized as it would be alone: where a choice changes
+   * the last tokens of the prompt, those belong to every choice.
    * @param {Uint8Array} prompt @param {ByteSpan[]} spans @param {string[]} choices @param {boolean} addSpecial
    * @returns {{prompt: Int32Array, choices: Int32Array[]}}
    */
@@ -312,7 +326,11 @@ export class Engine {
       const last = spans[spans.length - 1]
       /* A choice behind untrusted text belongs to that span, so that the pre-tokenizer sees no difference either way. */
       const all = [...spans, { start: prompt.length, length: tail.length, parse_special: false }]
-      return this.tokenizeBytes(bytes, last === undefined ? [{ start: 0, length: bytes.length, parse_special: false }] : all, addSpecial)
+      return this.tokenizeBytes(
+        bytes,
+        last === undefined ? [{ start: 0, length: bytes.length, parse_special: false }] : all,
+        addSpecial,
+      )
     })
     const alone = this.tokenizeBytes(prompt, spans, addSpecial)
     let common = alone.length
@@ -322,8 +340,14 @@ export class Engine {
       common = same
     }
     const empty = choices.findIndex((_, i) => /** @type {Int32Array} */ (wholes[i]).length <= common)
-    if (empty >= 0) throw new NookError('data', `Choice ${empty} ("${choices[empty]}") has no token of its own.`, { hint: 'Give texts that are not empty.' })
-    if (common === 0) throw new NookError('data', 'There is no prompt before the choices.', { hint: 'Give a prompt of at least one token.' })
+    if (empty >= 0)
+      throw new NookError('data', `Choice ${empty} ("${choices[empty]}") has no token of its own.`, {
+        hint: 'Give texts that are not empty.',
+      })
+    if (common === 0)
+      throw new NookError('data', 'There is no prompt before the choices.', {
+        hint: 'Give a prompt of at least one token.',
+      })
     return { prompt: alone.slice(0, common), choices: wholes.map((whole) => whole.slice(common)) }
   }
 
@@ -333,7 +357,8 @@ export class Engine {
    * Generates. Yields an event a step; returns nook_result when finished.
    * @param {ArrayLike<number>} ids the prompt
    * @param {object} [options] as nook_generate_begin takes them
-   * @returns {Generator<{type: 'prefill', done: number, total: number} | {type: 'token', token: number, text: string, logprob: number} |
+   * @returns {Generator<{type: 'prefill', done: number, total: number} | {type: 'token', token: number, text: string,
+   *   logprob: number} |
    *                     {type: 'shift', dropped: number} | {type: 'step'}, any>} step: a piece of the work for one token
    */
   *generate(ids, options = {}) {

@@ -1,9 +1,11 @@
 /*
  * errors.js: the one error class of the shim.
  *
- * Purpose  Every failure that a caller of Nook sees is a NookError: `code` for programs, `message` (what and where) and `hint`
- *          (what to do) for people. Codes come from the engine (src/core/status.h) and from the shim (abort, download, quota).
- * Format   toObject() gives the plain {name, code, message, hint} that crosses workers; fromObject() makes the error of it again.
+ * Purpose  Every failure that a caller of Nook sees is a NookError: `code` for programs, `message` (what and where) and
+ *          `hint` (what to do) for people. Codes come from the engine (src/core/status.h) and from the shim (abort,
+ *          download, quota).
+ * Format   toObject() gives the plain {name, code, message, hint} that crosses workers; fromObject() makes the error of it
+ *          again.
  */
 
 /** The codes that a NookError can carry. */

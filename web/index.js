@@ -40,7 +40,10 @@ const platform = {
     const list = Array.isArray(model) ? model : [model]
     if (list.length === 0) throw new NookError('data', 'model is an empty list.')
     if (list.every((one) => one instanceof Blob)) {
-      return { files: list.map((blob) => ({ blob, ...('name' in blob ? { name: String(blob.name) } : {}) })), sha256: hashList(sha256, list.length) }
+      return {
+        files: list.map((blob) => ({ blob, ...('name' in blob ? { name: String(blob.name) } : {}) })),
+        sha256: hashList(sha256, list.length),
+      }
     }
     if (!list.every((one) => typeof one === 'string' || one instanceof URL)) {
       throw new NookError('data', 'model is neither a URL, the id of a card, nor a File or list of them.')
@@ -48,7 +51,10 @@ const platform = {
     const first = String(list[0])
     if (list.length === 1 && /^[A-Za-z0-9][\w.-]*$/.test(first) && !/\.gguf$/i.test(first)) return fromCard(first, sha256)
     const names = list.length === 1 ? splitNames(first) : list.map(String)
-    return { files: names.map((name) => ({ url: new URL(name, globalThis.location?.href).href })), sha256: hashList(sha256, names.length) }
+    return {
+      files: names.map((name) => ({ url: new URL(name, globalThis.location?.href).href })),
+      sha256: hashList(sha256, names.length),
+    }
   },
 }
 
@@ -58,14 +64,21 @@ async function fromCard(id, sha256) {
   let card
   try {
     const response = await fetch(address)
-    if (!response.ok) throw new NookError('data', `There is no model card "${id}".`, { hint: 'Give the URL of a .gguf file, or a File.' })
+    if (!response.ok)
+      throw new NookError('data', `There is no model card "${id}".`, { hint: 'Give the URL of a .gguf file, or a File.' })
     card = await response.json()
   } catch (error) {
     if (error instanceof NookError) throw error
-    throw new NookError('download', `The model card "${id}" cannot be read.`, { cause: error, hint: 'Check the connection, or give a File.' })
+    throw new NookError('download', `The model card "${id}" cannot be read.`, {
+      cause: error,
+      hint: 'Check the connection, or give a File.',
+    })
   }
   const { urls, sha256: hashes } = cardFiles(card, id, new URL('./', address).href)
-  return { files: urls.map((url) => ({ url: new URL(url, address).href })), sha256: sha256 === undefined ? hashes : hashList(sha256, urls.length) }
+  return {
+    files: urls.map((url) => ({ url: new URL(url, address).href })),
+    sha256: sha256 === undefined ? hashes : hashList(sha256, urls.length),
+  }
 }
 
 const client = createClient(platform)

@@ -1,10 +1,11 @@
 /*
  * loader.js: the first ring. Feature probe, choice of the build, WebAssembly.Memory, instantiation, helper threads.
  *
- * Purpose  Everything that depends on how the engine was compiled is here; above this file there are only exports and a memory.
- * Builds   web/wasm/nook-{base,relaxed,base-threads,relaxed-threads}.wasm: bare modules that import their memory. `base` needs
- *          SIMD128 and runs everywhere, `relaxed` also relaxed SIMD; `-threads` also shared memory, which a browser gives
- *          only to a cross-origin isolated page (COOP and COEP headers).
+ * Purpose  Everything that depends on how the engine was compiled is here; above this file there are only exports and a
+ *          memory.
+ * Builds   web/wasm/nook-{base,relaxed,base-threads,relaxed-threads}.wasm: bare modules that import their memory. `base`
+ *          needs SIMD128 and runs everywhere, `relaxed` also relaxed SIMD; `-threads` also shared memory, which a browser
+ *          gives only to a cross-origin isolated page (COOP and COEP headers).
  * Limits   wasm32: at most 4 GiB of memory. No eval, no Function, no blob workers, no remote code.
  */
 import { NookError } from './errors.js'
@@ -20,11 +21,12 @@ const PROBE_SIMD = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
 ]) /* i8x16.splat */
 const PROBE_RELAXED = new Uint8Array([
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253, 128,
-  2, 11,
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253,
+  128, 2, 11,
 ]) /* i8x16.relaxed_swizzle */
 const PROBE_ATOMICS = new Uint8Array([
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 5, 4, 1, 3, 1, 1, 10, 11, 1, 9, 0, 65, 0, 254, 16, 2, 0, 26, 11,
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 5, 4, 1, 3, 1, 1, 10, 11, 1, 9, 0, 65, 0, 254, 16, 2, 0, 26,
+  11,
 ]) /* i32.atomic.load on a shared memory */
 
 /**
@@ -85,10 +87,14 @@ export function choose(wishes, host, features = probe()) {
     throw new NookError('data', `build is "${String(build)}".`, { hint: 'It is one of auto, base, relaxed.' })
   }
   if (threads !== 'auto' && !(Number.isInteger(threads) && threads >= 1 && threads <= 64)) {
-    throw new NookError('data', `threads is ${JSON.stringify(threads)}.`, { hint: 'It is "auto" or a whole number from 1 to 64.' })
+    throw new NookError('data', `threads is ${JSON.stringify(threads)}.`, {
+      hint: 'It is "auto" or a whole number from 1 to 64.',
+    })
   }
   if (!features.simd.ok) {
-    throw new NookError('unsupported', `Nook cannot run here: ${features.simd.reason}.`, { hint: 'Use a browser of 2023 or later.' })
+    throw new NookError('unsupported', `Nook cannot run here: ${features.simd.reason}.`, {
+      hint: 'Use a browser of 2023 or later.',
+    })
   }
   /** @type {string[]} */
   const reasons = []
@@ -232,7 +238,8 @@ export function memoryImport(bytes) {
 /**
  * Creates the memory and the instance.
  * @param {Compiled} compiled
- * @param {{maximumBytes?: number, log?: (line: string) => void}} [options] maximumBytes: the most that the memory may grow to;
+ * @param {{maximumBytes?: number, log?: (line: string) => void}} [options] maximumBytes: the most that the memory may grow
+ *   to;
  *        a shared memory reserves address space for it at once, so it is sized from the files; default 4 GiB
  * @returns {Promise<Runtime>}
  */
@@ -251,7 +258,10 @@ export async function instantiate(compiled, options = {}) {
   try {
     instance = await WebAssembly.instantiate(compiled.module, { env: { memory } })
   } catch (error) {
-    throw new NookError('internal', `The engine does not start: ${/** @type {Error} */ (error).message}.`, { cause: error, hint: 'Run the build again.' })
+    throw new NookError('internal', `The engine does not start: ${/** @type {Error} */ (error).message}.`, {
+      cause: error,
+      hint: 'Run the build again.',
+    })
   }
   const exports = /** @type {Record<string, any>} */ (instance.exports)
   if (typeof exports._initialize === 'function') exports._initialize()
@@ -297,16 +307,25 @@ export async function startThreads(runtime, context, count, host, threadUrl) {
   const started = []
   for (let index = 1; index < count; index++) {
     const block = exports['nook_reserve'](alignedTls + HELPER_STACK_BYTES) >>> 0
-    if (block === 0) throw new NookError('memory', `The engine has no memory for thread ${index}.`, { hint: 'Load with fewer threads.' })
+    if (block === 0)
+      throw new NookError('memory', `The engine has no memory for thread ${index}.`, { hint: 'Load with fewer threads.' })
     const tls = Math.ceil(block / 64) * 64
     const top = Math.floor((block + alignedTls + HELPER_STACK_BYTES) / 16) * 16
     const port = host.spawnThread(threadUrl ?? new URL('./thread.js', import.meta.url))
     runtime.threads.push(port)
     started.push(new Promise((resolve, reject) => {
       port.listen(
-        (message) => { if (message?.type === 'ready') resolve(undefined) },
-        (error) => reject(new NookError('internal', `Thread ${index} did not start: ${error instanceof Error ? error.message : String(error)}.`,
-          { cause: error, hint: 'Load with threads: 1, or check threadUrl and the page\'s Content-Security-Policy.' })),
+        (message) => {
+          if (message?.type === 'ready') resolve(undefined)
+        },
+        (error) =>
+          reject(
+            new NookError(
+              'internal',
+              `Thread ${index} did not start: ${error instanceof Error ? error.message : String(error)}.`,
+              { cause: error, hint: "Load with threads: 1, or check threadUrl and the page's Content-Security-Policy." },
+            ),
+          ),
       )
     }))
     port.post({ module: runtime.module, memory: runtime.memory, context, index, tls, top })

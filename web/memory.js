@@ -116,7 +116,9 @@ export class Memory {
   scratch(bytes, use) {
     const address = this.#allocator.malloc(Math.max(1, bytes)) >>> 0
     if (address === 0) {
-      throw new NookError('memory', `The engine has no ${bytes} bytes left for an argument.`, { hint: 'Pass less text at once.' })
+      throw new NookError('memory', `The engine has no ${bytes} bytes left for an argument.`, {
+        hint: 'Pass less text at once.',
+      })
     }
     try {
       return use(address)
@@ -219,7 +221,8 @@ export class Struct {
   set(address, name, value) {
     const field = this.layout.fields[name]
     if (field === undefined) throw new NookError('internal', `${this.name} has no field ${name}.`)
-    if (field.type !== 'u32' && field.type !== 'i32') throw new NookError('internal', `${this.name}.${name} is not 32 bits.`)
+    if (field.type !== 'u32' && field.type !== 'i32')
+      throw new NookError('internal', `${this.name}.${name} is not 32 bits.`)
     this.memory.view().setUint32(address + field.offset, value >>> 0, true)
   }
 }

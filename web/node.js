@@ -45,7 +45,10 @@ const platform = {
     const list = Array.isArray(model) ? model : [model]
     if (list.length === 0) throw new NookError('data', 'model is an empty list.')
     if (list.every((one) => one instanceof Blob)) {
-      return { files: list.map((blob) => ({ blob, ...('name' in blob ? { name: String(blob.name) } : {}) })), sha256: hashList(sha256, list.length) }
+      return {
+        files: list.map((blob) => ({ blob, ...('name' in blob ? { name: String(blob.name) } : {}) })),
+        sha256: hashList(sha256, list.length),
+      }
     }
     if (!list.every((one) => typeof one === 'string' || one instanceof URL)) {
       throw new NookError('data', 'model is neither a path, a URL, the id of a card, nor a Blob or list of them.')
@@ -67,7 +70,11 @@ function fileOf(name) {
   return { path: resolvePath(name) }
 }
 
-/** @param {string} id @param {string | string[] | undefined} sha256 @returns {ModelFiles | null} null when there is no such card */
+/**
+ * @param {string} id
+ * @param {string | string[] | undefined} sha256
+ * @returns {ModelFiles | null} null when there is no such card
+ */
 function findCard(id, sha256) {
   const path = join(MODELS, `${id}.json`)
   if (!existsSync(path)) return null

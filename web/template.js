@@ -1,15 +1,16 @@
 /*
  * template.js: chat templates. Messages become text and spans that say which bytes of it came from outside.
  *
- * Purpose  @huggingface/jinja renders; the text of a message must never become a control token (design, decision 8). The template
- *          is rendered plainly (text R) and once more with two private markers around the core of each content (its outer white
- *          space stays outside, so that a template's `trim` gives the same). If R comes back when the markers are taken out
- *          and the markers are still paired, they delimit the untrusted spans. Templates that look into the contents (split,
- *          length, comparisons) fail that test; then every control-token text inside a content is broken by a marker, the
- *          template is rendered with that, and the spans are cut around the former breaks.
+ * Purpose  @huggingface/jinja renders; the text of a message must never become a control token (design, decision 8). The
+ *          template is rendered plainly (text R) and once more with two private markers around the core of each content
+ *          (its outer white space stays outside, so that a template's `trim` gives the same). If R comes back when the
+ *          markers are taken out and the markers are still paired, they delimit the untrusted spans. Templates that look
+ *          into the contents (split, length, comparisons) fail that test; then every control-token text inside a content is
+ *          broken by a marker, the template is rendered with that, and the spans are cut around the former breaks.
  * Format   render() gives {text, bytes, spans: [{start, length, parse_special}]} over the UTF-8 bytes of the text.
- * Limits   Templates come with model files and are hostile: at most 256 KiB of template, 1 million evaluation steps, 5 seconds,
- *          16 MiB of text, ranges of 100,000. Roles are short words. The interpreter has no objects of JavaScript and no I/O.
+ * Limits   Templates come with model files and are hostile: at most 256 KiB of template, 1 million evaluation steps, 5
+ *          seconds, 16 MiB of text, ranges of 100,000. Roles are short words. The interpreter has no objects of JavaScript
+ *          and no I/O.
  */
 import { NookError, checkKeys } from './errors.js'
 
@@ -32,8 +33,9 @@ const NONCHARACTERS = Array.from({ length: 32 }, (_, i) => String.fromCharCode(0
  */
 
 /** A plain form for models without a template, used only when it is asked for (chatTemplate: "plain"). */
-export const PLAIN_TEMPLATE = '{% for message in messages %}{{ message.role | capitalize }}: {{ message.content }}\n\n{% endfor %}' +
-  '{% if add_generation_prompt %}Assistant:{% endif %}'
+export const PLAIN_TEMPLATE =
+  '{% for message in messages %}{{ message.role | capitalize }}: {{ message.content }}\n\n{% endfor %}'
+  + '{% if add_generation_prompt %}Assistant:{% endif %}'
 
 /* Typed loosely: the package's declarations resolve in bundlers only. */
 /** @type {Promise<any> | null} */
@@ -59,24 +61,32 @@ function loadJinja() {
  */
 export function plainMessages(messages) {
   if (!Array.isArray(messages) || messages.length === 0) {
-    throw new NookError('data', 'messages is not a list of at least one message.', { hint: 'Pass [{role: "user", content: "…"}].' })
+    throw new NookError('data', 'messages is not a list of at least one message.', {
+      hint: 'Pass [{role: "user", content: "…"}].',
+    })
   }
   return messages.map((message, i) => {
     const where = `messages[${i}]`
     checkKeys(message, ['role', 'content', 'name'], where)
     const { role, content, name } = message
     if (typeof role !== 'string' || !/^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(role)) {
-      throw new NookError('data', `${where}.role is ${JSON.stringify(role)}.`, { hint: 'It is a word such as system, user or assistant.' })
+      throw new NookError('data', `${where}.role is ${JSON.stringify(role)}.`, {
+        hint: 'It is a word such as system, user or assistant.',
+      })
     }
     if (name !== undefined && (typeof name !== 'string' || !/^[A-Za-z0-9_.-]{1,64}$/.test(name))) {
-      throw new NookError('data', `${where}.name is ${JSON.stringify(name)}.`, { hint: 'It has up to 64 letters, digits, "_", "." or "-".' })
+      throw new NookError('data', `${where}.name is ${JSON.stringify(name)}.`, {
+        hint: 'It has up to 64 letters, digits, "_", "." or "-".',
+      })
     }
     let text
     if (typeof content === 'string') text = content
     else if (Array.isArray(content)) {
       text = content.map((part, k) => {
         if (part?.type !== 'text' || typeof part.text !== 'string') {
-          throw new NookError('unsupported', `${where}.content[${k}] is not a part {type: "text", text}.`, { hint: 'Models here read text only.' })
+          throw new NookError('unsupported', `${where}.content[${k}] is not a part {type: "text", text}.`, {
+            hint: 'Models here read text only.',
+          })
         }
         return part.text
       }).join('\n')
@@ -96,8 +106,11 @@ export class ChatTemplate {
    */
   static async parse(source) {
     if (source.length > TEMPLATE_BYTES) {
-      throw new NookError('template', `The chat template has ${source.length} characters; ${TEMPLATE_BYTES} is the most that is rendered.`,
-        { hint: 'Pass a shorter one as chatTemplate.' })
+      throw new NookError(
+        'template',
+        `The chat template has ${source.length} characters; ${TEMPLATE_BYTES} is the most that is rendered.`,
+        { hint: 'Pass a shorter one as chatTemplate.' },
+      )
     }
     const module = await loadJinja()
     try {
@@ -173,8 +186,12 @@ export class ChatTemplate {
   #broken(messages, options) {
     const tokens = (options.controlTokens?.() ?? []).filter((token) => token.length > 1).sort((a, b) => b.length - a.length)
     const [mark] = freeCharacters(messages, '')
-    if (mark === undefined) throw new NookError('data', 'The messages hold all 32 private characters of Unicode.', { hint: 'Take them out.' })
-    const broken = this.#run(messages.map((message) => ({ ...message, content: breakTokens(message.content, tokens, mark) })), options)
+    if (mark === undefined)
+      throw new NookError('data', 'The messages hold all 32 private characters of Unicode.', { hint: 'Take them out.' })
+    const broken = this.#run(
+      messages.map((message) => ({ ...message, content: breakTokens(message.content, tokens, mark) })),
+      options,
+    )
     if (!broken.includes(mark)) return assemble([{ text: broken, parse_special: true }])
     /* Around each break stands a token's text that came from outside: those characters are not parsed. */
     let text = ''
@@ -199,7 +216,10 @@ export class ChatTemplate {
     for (const [start, end] of guarded) {
       if (end <= done) continue
       const from = Math.max(start, done)
-      pieces.push({ text: text.slice(done, from), parse_special: true }, { text: text.slice(from, end), parse_special: false })
+      pieces.push(
+        { text: text.slice(done, from), parse_special: true },
+        { text: text.slice(from, end), parse_special: false },
+      )
       done = end
     }
     pieces.push({ text: text.slice(done), parse_special: true })
@@ -234,8 +254,11 @@ export class ChatTemplate {
       /** @param {any} statement @param {any} scope */
       evaluate(statement, scope) {
         if (++steps > TEMPLATE_STEPS || ((steps & 1023) === 0 && Date.now() > deadline)) {
-          throw new NookError('template', `The chat template did not end within ${TEMPLATE_STEPS} steps and ${TEMPLATE_MS / 1000} seconds.`,
-            { hint: 'Pass another one as chatTemplate.' })
+          throw new NookError(
+            'template',
+            `The chat template did not end within ${TEMPLATE_STEPS} steps and ${TEMPLATE_MS / 1000} seconds.`,
+            { hint: 'Pass another one as chatTemplate.' },
+          )
         }
         const value = super.evaluate(statement, scope)
         if (typeof value?.value === 'string' && value.value.length > TEXT_CHARACTERS) {
@@ -322,20 +345,36 @@ function boundedRange(...args) {
 }
 
 const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday']
-const MONTHS = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December']
+const MONTHS = [
+  'January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December',
+]
 
 /** C's strftime in the C locale, local time. @param {Date} date @param {string} format @returns {string} */
 export function strftime(date, format) {
   const two = (/** @type {number} */ n) => String(n).padStart(2, '0')
   /** @type {Record<string, () => string>} */
   const fields = {
-    d: () => two(date.getDate()), m: () => two(date.getMonth() + 1), Y: () => String(date.getFullYear()),
-    y: () => two(date.getFullYear() % 100), H: () => two(date.getHours()), I: () => two(date.getHours() % 12 || 12),
-    M: () => two(date.getMinutes()), S: () => two(date.getSeconds()), p: () => (date.getHours() < 12 ? 'AM' : 'PM'),
-    A: () => DAYS[date.getDay()] ?? '', a: () => (DAYS[date.getDay()] ?? '').slice(0, 3),
-    B: () => MONTHS[date.getMonth()] ?? '', b: () => (MONTHS[date.getMonth()] ?? '').slice(0, 3),
-    e: () => String(date.getDate()).padStart(2, ' '), '%': () => '%',
-    j: () => String(Math.round((Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) - Date.UTC(date.getFullYear(), 0, 0)) / 864e5)).padStart(3, '0'),
+    d: () => two(date.getDate()),
+    m: () => two(date.getMonth() + 1),
+    Y: () => String(date.getFullYear()),
+    y: () => two(date.getFullYear() % 100),
+    H: () => two(date.getHours()),
+    I: () => two(date.getHours() % 12 || 12),
+    M: () => two(date.getMinutes()),
+    S: () => two(date.getSeconds()),
+    p: () => (date.getHours() < 12 ? 'AM' : 'PM'),
+    A: () => DAYS[date.getDay()] ?? '',
+    a: () => (DAYS[date.getDay()] ?? '').slice(0, 3),
+    B: () => MONTHS[date.getMonth()] ?? '',
+    b: () => (MONTHS[date.getMonth()] ?? '').slice(0, 3),
+    e: () => String(date.getDate()).padStart(2, ' '),
+    '%': () => '%',
+    j: () =>
+      String(
+        Math.round(
+          (Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) - Date.UTC(date.getFullYear(), 0, 0)) / 864e5,
+        ),
+      ).padStart(3, '0'),
     F: () => `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`,
     T: () => `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`,
   }

@@ -1,4 +1,5 @@
-/* thread.node.js: a helper thread of the engine in Node: a worker thread of the engine's worker thread. See thread-core.js. */
+/* thread.node.js: a helper thread of the engine in Node: a worker thread of the engine's worker thread. See
+   thread-core.js. */
 import v8 from 'node:v8'
 import { parentPort } from 'node:worker_threads'
 import { live } from './thread-core.js'

@@ -1,80 +1,37 @@
 /*
- * worker-core.js: the fifth ring. The engine behind typed messages, for any pair of ports (worker.js, worker.node.js, tests).
+ * worker-core.js: the fifth ring. The engine behind typed messages, for any pair of ports (worker.js, worker.node.js,
+ * tests). docs/worker-protocol.md lists the messages, their arguments, results and events.
  *
- * Request   {type, id, args}                                   type names a method of `handlers` below; id is unique, made by the client
- * Reply     {type, id, result}                                  the same type and id, once, after all events of the call
- *           {type: 'error', id, error: {name, code, message, hint}}
- * Event     {type: 'event', id, event: {type, …}}               any number before the reply; id null: of the worker itself
- *
- * Methods   args → result                                                                    events
- *   load        {model, options} → {info, warnings}                                          progress
- *   estimate    {model, options} → info of the plan                                          progress
- *   tokenize    {input, special?, addSpecial?} → Int32Array                                  –
- *   detokenize  {ids, special?} → Uint8Array                                                 –
- *   render      {messages, chatTemplate?, …} → {text, spans}                                 –
- *   generate    {input, options} → result of nook_result + {timings}                         prefill, token, shift
- *   choices     {input, choices} → {choices: [{logprob, tokens}], usage, timings}            prefill
- *   evaluate    {ids, nll?, chunk?, from?} → {nll?}                                          prefill, rows
- *   clear       {} → null   forgets the KV cache                                             –
- *   cacheList   {folder?} → entries     cacheDelete {key, folder?} → boolean     cacheUsage {folder?} → sizes
- *   abort       {target} → boolean      ends the call with that id within one step; that call then replies error `abort`
- *   dispose     {} → null   frees everything; nothing is answered afterwards
- * Events    progress {phase: 'download'|'resume'|'load'|'warning', file, loaded, total, message?} · prefill {loaded, total} ·
- *           token {token, text, logprob, piece?} · shift {dropped} · rows {first, rows, vocabulary, data: Float32Array} ·
- *           warning {code, message}
- *
- * Order     load, estimate, generate, choices, evaluate and clear run one at a time, in the order they came. tokenize, detokenize
- *           and render are answered between the steps of a running call, but never before a load that came earlier. abort and the
- *           cache methods are handled at once. A second load while a model is loaded or loading is `busy`.
- * Turns     After every step of C (some 50 ms) the loop lets messages in (see Turns; never a timer, which browsers slow down): an
- *           abort acts within one step of a load, of the reading of a prompt and of the writing of an answer.
+ * Request   {type, id, args}: type names one of `#handlers` below; id is unique, made by the client
+ * Reply     {type, id, result}, or {type: 'error', id, error: {name, code, message, hint}}: once, after the call's events
+ * Event     {type: 'event', id, event: {type, …}}: any number before the reply; id null: of the worker itself
+ * Order     load, estimate, generate, choices, evaluate and clear run one at a time, in the order they came. tokenize,
+ *           detokenize and render are answered between the steps of a running call, but never before a load that came
+ *           earlier. abort, dispose and the cache methods are handled at once. A second load is `busy`.
+ * Turns     After every step of C (some 50 ms) the loop lets messages in (turns.js): an abort acts within one step of a
+ *           load, of the reading of a prompt and of the writing of an answer.
  */
 import { NookError, aborted } from './errors.js'
 import { Engine, createHasher } from './engine.js'
-import { ChatTemplate, PLAIN_TEMPLATE } from './template.js'
+import { Prompts } from './prompts.js'
+import { Turns } from './turns.js'
 import { FetchSource } from './sources/fetch.js'
 import { BlobSource } from './sources/blob.js'
 import { baseName } from './sources/source.js'
 
 /** @typedef {import('./sources/source.js').FileSource} FileSource */
 /** @typedef {import('./cache/store.js').ModelCache} ModelCache */
+/** @typedef {import('./prompts.js').Input} Input */
 /**
- * @typedef {{post: (message: unknown, transfer?: ArrayBuffer[]) => void, listen: (listener: (message: any) => void) => void}} Port
- * @typedef {{files: ({url: string} | {path: string} | {blob: Blob, name?: string})[], sha256?: (string | undefined)[]}} ModelFiles
+ * @typedef {{post: (message: unknown, transfer?: ArrayBuffer[]) => void, listen: (listener: (message: any) => void) =>
+ *   void}} Port
+ * @typedef {{files: ({url: string} | {path: string} | {blob: Blob, name?: string})[], sha256?: (string | undefined)[]}}
+ *   ModelFiles
  * @typedef {{id: string, controller: AbortController}} Call
- * @typedef {{messages: unknown, chatTemplate?: string, variables?: Record<string, unknown>, addGenerationPrompt?: boolean}} MessagesInput
- * @typedef {MessagesInput | {prompt: string | import('./engine.js').Span[] | Uint8Array, special?: boolean, addSpecial?: boolean} | {ids: Int32Array | number[]}} Input
  */
 
 /** A kept file is hashed again when idle if that was not done for this long. */
 const VERIFY_AFTER_MS = 24 * 3600 * 1000
-
-/**
- * Lets waiting messages in. Browsers: a message to oneself, one task per turn. Node: setImmediate, which lets the loop poll once; a
- * MessagePort there would hand out up to 1,000 messages to itself before it looks at any other port.
- */
-export class Turns {
-  /** @type {MessageChannel | null} */ #channel = null
-  /** @type {(() => void)[]} */ #waiting = []
-
-  /** @returns {Promise<void>} */
-  next() {
-    if (typeof setImmediate === 'function') return new Promise((resolve) => { setImmediate(resolve) })
-    if (this.#channel === null) {
-      this.#channel = new MessageChannel()
-      this.#channel.port1.onmessage = () => this.#waiting.shift()?.()
-    }
-    const { port2 } = this.#channel
-    return new Promise((resolve) => {
-      this.#waiting.push(resolve)
-      port2.postMessage(0)
-    })
-  }
-
-  close() {
-    this.#channel?.port1.close()
-  }
-}
 
 /**
  * Serves one engine on a port.
@@ -96,17 +53,21 @@ class WorkerCore {
   /** @type {Promise<unknown>} */ #tail = Promise.resolve()
   /** @type {Map<string, Call>} */ #calls = new Map()
   #turns = new Turns()
-  /** @type {Map<string, ChatTemplate>} */ #templates = new Map()
-  /** @type {string | undefined} */ #chatTemplate
-  /** @type {string[] | null} */ #controlTokens = null
+  /** @type {Prompts | null} */ #prompts = null
   /** @type {(() => import('./cache/store.js').Hasher) | null} */ #hasher = null
 
-  /** @param {Port} port @param {import('./platform/browser.js').Host} host @param {{threadUrl?: URL | string, verifyAfterMs?: number}} options */
+  /**
+   * @param {Port} port
+   * @param {import('./platform/browser.js').Host} host
+   * @param {{threadUrl?: URL | string, verifyAfterMs?: number}} options
+   */
   constructor(port, host, options) {
     this.#port = port
     this.#host = host
     this.#options = options
-    port.listen((message) => { void this.#receive(message) })
+    port.listen((message) => {
+      void this.#receive(message)
+    })
   }
 
   /** The engine, for tests that count its steps. */
@@ -134,7 +95,8 @@ class WorkerCore {
       if (handler.order === 'now' || (handler.order === 'between' && this.#state === 'loaded')) result = await run()
       else {
         if (type === 'load') {
-          if (this.#state !== 'empty') throw new NookError('busy', 'This worker has a model already.', { hint: 'Start another one by load().' })
+          if (this.#state !== 'empty')
+            throw new NookError('busy', 'This worker has a model already.', { hint: 'Start another one by load().' })
           this.#state = 'loading'
         }
         const turn = this.#tail.then(run)
@@ -168,7 +130,10 @@ class WorkerCore {
     if (call.controller.signal.aborted) throw aborted(what)
   }
 
-  /** Message types and how they are ordered. @type {Record<string, {order: 'queue' | 'between' | 'now', run: (args: any, call: Call) => any}>} */
+  /**
+   * Message types and how they are ordered.
+   * @type {Record<string, {order: 'queue' | 'between' | 'now', run: (args: any, call: Call) => any}>}
+   */
   #handlers = {
     load: { order: 'queue', run: (args, call) => this.#load(args, call) },
     estimate: { order: 'queue', run: (args, call) => this.#estimate(args, call) },
@@ -177,17 +142,32 @@ class WorkerCore {
     render: {
       order: 'between',
       run: async (args) => {
-        const { text, spans } = await this.#render(args)
+        const { text, spans } = await this.#text().render(args)
         return { text, spans }
       },
     },
     generate: { order: 'queue', run: (args, call) => this.#generate(args, call) },
     choices: { order: 'queue', run: (args, call) => this.#choices(args, call) },
     evaluate: { order: 'queue', run: (args, call) => this.#evaluate(args, call) },
-    clear: { order: 'queue', run: () => { this.#ready().clear(); return null } },
-    cacheList: { order: 'now', run: async (args) => (await this.#openCache(args.cache, args.folder, args.wasmUrl))?.list() ?? [] },
-    cacheDelete: { order: 'now', run: async (args) => (await this.#openCache(args.cache, args.folder, args.wasmUrl))?.remove(args.key) ?? false },
-    cacheUsage: { order: 'now', run: async (args) => (await this.#openCache(args.cache, args.folder, args.wasmUrl))?.usage() ?? null },
+    clear: {
+      order: 'queue',
+      run: () => {
+        this.#ready().clear()
+        return null
+      },
+    },
+    cacheList: {
+      order: 'now',
+      run: async (args) => (await this.#openCache(args.cache, args.folder, args.wasmUrl))?.list() ?? [],
+    },
+    cacheDelete: {
+      order: 'now',
+      run: async (args) => (await this.#openCache(args.cache, args.folder, args.wasmUrl))?.remove(args.key) ?? false,
+    },
+    cacheUsage: {
+      order: 'now',
+      run: async (args) => (await this.#openCache(args.cache, args.folder, args.wasmUrl))?.usage() ?? null,
+    },
     abort: {
       order: 'now',
       run: (args) => {
@@ -201,8 +181,15 @@ class WorkerCore {
 
   /** @returns {Engine} */
   #ready() {
-    if (this.#engine === null || this.#state !== 'loaded') throw new NookError('data', 'No model is loaded.', { hint: 'Call load first.' })
+    if (this.#engine === null || this.#state !== 'loaded')
+      throw new NookError('data', 'No model is loaded.', { hint: 'Call load first.' })
     return this.#engine
+  }
+
+  /** @returns {Prompts} */
+  #text() {
+    this.#ready()
+    return /** @type {Prompts} */ (this.#prompts)
   }
 
   async #dispose() {
@@ -211,6 +198,7 @@ class WorkerCore {
     this.#state = 'disposed'
     this.#engine?.dispose()
     this.#engine = null
+    this.#prompts = null
     this.#turns.close()
     return null
   }
@@ -228,7 +216,8 @@ class WorkerCore {
   /**
    * @param {{model: ModelFiles, options: any}} args @param {Call} call @param {string[]} warnings
    * @param {boolean} planOnly
-   * @returns {Promise<{sources: FileSource[], kept: {key: string, entry: any, warm: boolean}[], cache: ModelCache | null, hashes: (string | undefined)[]}>}
+   * @returns {Promise<{sources: FileSource[], kept: {key: string, entry: any, warm: boolean}[], cache: ModelCache | null,
+   *   hashes: (string | undefined)[]}>}
    */
   async #open(args, call, warnings, planOnly) {
     const { model, options } = args
@@ -263,7 +252,8 @@ class WorkerCore {
           if (cache !== null) {
             try {
               const onProgress = (/** @type {object} */ progress) => this.#event(call, { type: 'progress', ...progress })
-              const held = planOnly ? await cache.peek({ url: file.url, sha256 })
+              const held = planOnly
+                ? await cache.peek({ url: file.url, sha256 })
                 : await cache.get({ url: file.url, sha256, signal, onProgress })
               if (held !== null) {
                 kept.push(held)
@@ -305,11 +295,16 @@ class WorkerCore {
       throw error
     }
     this.#state = 'loaded'
-    this.#chatTemplate = args.options.chatTemplate
+    this.#prompts = new Prompts(/** @type {Engine} */ (this.#engine), args.options.chatTemplate)
     return { info: this.#facts(), warnings }
   }
 
-  /** @param {{model: ModelFiles, options: any}} args @param {Call} call @param {string[]} warnings @returns {Promise<string | null>} what is damaged */
+  /**
+   * @param {{model: ModelFiles, options: any}} args
+   * @param {Call} call
+   * @param {string[]} warnings
+   * @returns {Promise<string | null>} what is damaged
+   */
   async #loadOnce(args, call, warnings) {
     const { options } = args
     const { sources, kept, cache, hashes } = await this.#open(args, call, warnings, false)
@@ -317,15 +312,28 @@ class WorkerCore {
     let engine = null
     let damaged = null
     try {
-      engine = await Engine.create({
-        build: options.build, threads: options.threads, wasmUrl: options.wasmUrl, threadUrl: options.threadUrl ?? this.#options.threadUrl,
-        fileBytes: sources.reduce((sum, source) => sum + source.size, 0),
-      }, this.#host)
+      engine = await Engine.create(
+        {
+          build: options.build,
+          threads: options.threads,
+          wasmUrl: options.wasmUrl,
+          threadUrl: options.threadUrl ?? this.#options.threadUrl,
+          fileBytes: sources.reduce((sum, source) => sum + source.size, 0),
+        },
+        this.#host,
+      )
       const first = kept[0]
       const steps = engine.load(sources, {
-        contextSize: options.contextSize, kv: options.kv, activations: options.activations, sha256: hashes,
+        contextSize: options.contextSize,
+        kv: options.kv,
+        activations: options.activations,
+        sha256: hashes,
         onPlan: (plan) => {
-          if (first?.warm === true && first.entry.headerSha256 !== undefined && plan.header_sha256 !== first.entry.headerSha256) {
+          if (
+            first?.warm === true
+            && first.entry.headerSha256 !== undefined
+            && plan.header_sha256 !== first.entry.headerSha256
+          ) {
             damaged = `The kept copy of ${first.entry.name} was damaged; it was deleted and is fetched again.`
             throw new NookError('hash', damaged)
           }
@@ -357,14 +365,21 @@ class WorkerCore {
     this.#engine = engine
     if (cache !== null) {
       const first = kept[0]
-      if (first !== undefined && first.entry.headerSha256 === undefined) await cache.note(first.key, { headerSha256: engine.info.header_sha256 })
+      if (first !== undefined && first.entry.headerSha256 === undefined)
+        await cache.note(first.key, { headerSha256: engine.info.header_sha256 })
       const due = Date.now() - (this.#options.verifyAfterMs ?? VERIFY_AFTER_MS)
-      for (const held of kept) if (held.warm && held.entry.verified <= due) void this.#verify(cache, held.key, held.entry.name)
+      for (const held of kept)
+        if (held.warm && held.entry.verified <= due) void this.#verify(cache, held.key, held.entry.name)
     }
     return null
   }
 
-  /** Hashes a kept file again, a piece whenever nothing else runs. @param {ModelCache} cache @param {string} key @param {string} name */
+  /**
+   * Hashes a kept file again, a piece whenever nothing else runs.
+   * @param {ModelCache} cache
+   * @param {string} key
+   * @param {string} name
+   */
   async #verify(cache, key, name) {
     try {
       const pieces = cache.verify(key)
@@ -374,8 +389,13 @@ class WorkerCore {
         if (piece.done === true) {
           if (!piece.value) {
             this.#port.post({
-              type: 'event', id: null,
-              event: { type: 'warning', code: 'hash', message: `The kept copy of ${name} was damaged; it was deleted. Load the model again.` },
+              type: 'event',
+              id: null,
+              event: {
+                type: 'warning',
+                code: 'hash',
+                message: `The kept copy of ${name} was damaged; it was deleted. Load the model again.`,
+              },
             })
           }
           return
@@ -386,7 +406,9 @@ class WorkerCore {
           return
         }
       }
-    } catch { /* another tab holds or removed the file: it is checked at another time */ }
+    } catch {
+      /* another tab holds or removed the file: it is checked at another time */
+    }
   }
 
   /** @param {{model: ModelFiles, options: any}} args @param {Call} call */
@@ -396,7 +418,11 @@ class WorkerCore {
     let engine = null
     try {
       engine = await Engine.create({ build: args.options.build, wasmUrl: args.options.wasmUrl, planOnly: true }, this.#host)
-      const steps = engine.plan(sources, { contextSize: args.options.contextSize, kv: args.options.kv, activations: args.options.activations })
+      const steps = engine.plan(sources, {
+        contextSize: args.options.contextSize,
+        kv: args.options.kv,
+        activations: args.options.activations,
+      })
       for (;;) {
         const step = await steps.next()
         if (step.done === true) return { ...step.value, fileBytes: sources.map((source) => source.size) }
@@ -418,79 +444,12 @@ class WorkerCore {
     const engine = this.#ready()
     const { choice } = engine
     return {
-      ...engine.info, build: choice.build, threads: choice.threads, reasons: choice.reasons,
+      ...engine.info,
+      build: choice.build,
+      threads: choice.threads,
+      reasons: choice.reasons,
       wasm_memory: engine.memoryBytes,
     }
-  }
-
-  /* ---- Text ---------------------------------------------------------------------------------------------------- */
-
-  /** @param {MessagesInput} input */
-  async #render(input) {
-    const engine = this.#ready()
-    const asked = input.chatTemplate ?? this.#chatTemplate
-    const source = asked === 'plain' ? PLAIN_TEMPLATE : asked ?? engine.info.template
-    if (typeof source !== 'string' || source === '') {
-      throw new NookError('template', 'This model has no chat template.',
-        { hint: 'Pass one as chatTemplate (Jinja, or "plain"), or use completions with a prompt.' })
-    }
-    let template = this.#templates.get(source)
-    if (template === undefined) {
-      template = await ChatTemplate.parse(source)
-      if (this.#templates.size >= 8) this.#templates.clear()
-      this.#templates.set(source, template)
-    }
-    return template.render(input.messages, {
-      add_generation_prompt: input.addGenerationPrompt !== false,
-      bos_token: this.#tokenText(engine.info.bos), eos_token: this.#tokenText(engine.info.eos),
-      controlTokens: () => this.#listControlTokens(), ...(input.variables === undefined ? {} : { variables: input.variables }),
-    })
-  }
-
-  /** @param {unknown} id @returns {string} */
-  #tokenText(id) {
-    if (typeof id !== 'number' || id < 0) return ''
-    return new TextDecoder().decode(this.#ready().detokenize([id], { special: true }))
-  }
-
-  /** The texts of all control tokens: those that show only when asked for. @returns {string[]} */
-  #listControlTokens() {
-    if (this.#controlTokens !== null) return this.#controlTokens
-    const engine = this.#ready()
-    /** @type {string[]} */
-    const found = []
-    for (let id = 0; id < engine.info.vocabulary; id++) {
-      if (engine.detokenize([id]).length > 0) continue
-      const text = new TextDecoder().decode(engine.detokenize([id], { special: true }))
-      if (text !== '') found.push(text)
-    }
-    this.#controlTokens = found
-    return found
-  }
-
-  /** @param {Input} input @returns {Promise<{bytes: Uint8Array, spans: import('./engine.js').ByteSpan[], addSpecial: boolean} | {ids: ArrayLike<number>}>} */
-  async #textOf(input) {
-    if ('ids' in input) return { ids: input.ids }
-    if ('messages' in input) {
-      const { bytes, spans } = await this.#render(input)
-      return { bytes, spans, addSpecial: false } /* the template writes what the model needs, BOS included */
-    }
-    const { prompt } = input
-    const addSpecial = input.addSpecial !== false
-    if (Array.isArray(prompt)) {
-      const encoder = new TextEncoder()
-      const pieces = prompt.map((span) => encoder.encode(span.text))
-      const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
-      let at = 0
-      const spans = pieces.map((piece, i) => {
-        bytes.set(piece, at)
-        at += piece.length
-        return { start: at - piece.length, length: piece.length, parse_special: prompt[i]?.parse_special === true }
-      })
-      return { bytes, spans: spans.filter((span) => span.length > 0), addSpecial }
-    }
-    const bytes = typeof prompt === 'string' ? new TextEncoder().encode(prompt) : prompt
-    return { bytes, spans: [{ start: 0, length: bytes.length, parse_special: input.special === true }], addSpecial }
   }
 
   /* ---- Long calls ---------------------------------------------------------------------------------------------- */
@@ -499,7 +458,7 @@ class WorkerCore {
   async #generate(args, call) {
     const engine = this.#ready()
     const begun = performance.now()
-    const text = await this.#textOf(args.input)
+    const text = await this.#text().textOf(args.input)
     const ids = 'ids' in text ? text.ids : engine.tokenizeBytes(text.bytes, text.spans, text.addSpecial)
     const steps = engine.generate(ids, args.options)
     let first = 0
@@ -511,10 +470,13 @@ class WorkerCore {
           const result = step.value
           const usage = result.usage ?? {}
           return {
-            ...result, ...(result.logprobs === undefined ? {} : { logprobs: this.#withPieces(result.logprobs) }),
+            ...result,
+            ...(result.logprobs === undefined ? {} : { logprobs: this.#text().withPieces(result.logprobs) }),
             timings: {
-              prompt_n: (usage.prompt_tokens ?? ids.length) - (usage.cached_tokens ?? 0), prompt_ms: (first || ended) - begun,
-              predicted_n: usage.completion_tokens ?? 0, predicted_ms: first === 0 ? 0 : ended - first,
+              prompt_n: (usage.prompt_tokens ?? ids.length) - (usage.cached_tokens ?? 0),
+              prompt_ms: (first || ended) - begun,
+              predicted_n: usage.completion_tokens ?? 0,
+              predicted_ms: first === 0 ? 0 : ended - first,
               cached_n: usage.cached_tokens ?? 0,
             },
           }
@@ -522,7 +484,10 @@ class WorkerCore {
         const event = step.value
         if (event.type === 'token') {
           if (first === 0) first = performance.now()
-          this.#event(call, args.pieces === true ? { ...event, piece: engine.detokenize([event.token], { special: true }) } : event)
+          this.#event(
+            call,
+            args.pieces === true ? { ...event, piece: engine.detokenize([event.token], { special: true }) } : event,
+          )
         } else if (event.type === 'prefill') this.#event(call, { type: 'prefill', loaded: event.done, total: event.total })
         else if (event.type === 'shift') this.#event(call, event)
         await this.#between(call, 'The generation')
@@ -532,23 +497,13 @@ class WorkerCore {
     }
   }
 
-  /**
-   * The alternatives of each token with the bytes of their texts.
-   * @param {{top: {token: number, logprob: number}[]}[]} logprobs
-   */
-  #withPieces(logprobs) {
-    const engine = this.#ready()
-    return logprobs.map((one) => ({
-      ...one, top: one.top.map((top) => ({ ...top, piece: engine.detokenize([top.token], { special: true }) })),
-    }))
-  }
-
   /** @param {{input: Input, choices: string[]}} args @param {Call} call */
   async #choices(args, call) {
     const engine = this.#ready()
     const begun = performance.now()
-    const text = await this.#textOf(args.input)
-    if ('ids' in text) throw new NookError('data', 'Choices need a prompt of text.', { hint: 'Pass prompt or messages, not ids.' })
+    const text = await this.#text().textOf(args.input)
+    if ('ids' in text)
+      throw new NookError('data', 'Choices need a prompt of text.', { hint: 'Pass prompt or messages, not ids.' })
     const { prompt, choices } = engine.tokenizeChoices(text.bytes, text.spans, args.choices, text.addSpecial)
     const steps = engine.choices(prompt, choices)
     try {
@@ -570,7 +525,10 @@ class WorkerCore {
     }
   }
 
-  /** @param {{ids: Int32Array | number[], nll?: boolean, chunk?: number, from?: number, reuse?: boolean}} args @param {Call} call */
+  /**
+   * @param {{ids: Int32Array | number[], nll?: boolean, chunk?: number, from?: number, reuse?: boolean}} args
+   * @param {Call} call
+   */
   async #evaluate(args, call) {
     const engine = this.#ready()
     const vocabulary = Number(engine.info.vocabulary)

@@ -1,8 +1,8 @@
 /*
  * fs.js: a folder on disk as a storage of the cache, in Node.
  *
- * Format   Names as in store.js. Default folder: the folder "files" in $NOOK_CACHE, else in "nook" of the user's cache folder.
- *          A lock is a file KEY.lock that holds the process id; one that a dead process left is taken over.
+ * Format   Names as in store.js. Default folder: the folder "files" in $NOOK_CACHE, else in "nook" of the user's cache
+ *          folder. A lock is a file KEY.lock that holds the process id; one that a dead process left is taken over.
  */
 import * as fs from 'node:fs'
 import { homedir } from 'node:os'
@@ -22,9 +22,15 @@ export function defaultFolder(env = process.env, platform = process.platform) {
 function failure(error, path) {
   const { code, message } = /** @type {NodeJS.ErrnoException} */ (error)
   if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new NookError('quota', `The disk is full at ${path}.`, { cause: error, hint: 'Free some space, or load with cache: "memory".' })
+    return new NookError('quota', `The disk is full at ${path}.`, {
+      cause: error,
+      hint: 'Free some space, or load with cache: "memory".',
+    })
   }
-  return new NookError('data', `${path}: ${message}.`, { cause: error, hint: 'Check the folder, or name another by NOOK_CACHE.' })
+  return new NookError('data', `${path}: ${message}.`, {
+    cause: error,
+    hint: 'Check the folder, or name another by NOOK_CACHE.',
+  })
 }
 
 /** @typedef {import('./store.js').Storage} Storage */

@@ -3,8 +3,8 @@
  *
  * Format   Folder "nook-cache" at the root of this origin's OPFS; names as in store.js.
  * Limits   Pages of the same origin share it. The browser may clear it when space runs low, unless storage was persisted.
- *          Locks are Web Locks ("nook-cache:KEY"), so two tabs never write one file. Where a file is open in another tab and the
- *          browser knows no read-only handles, it is read as a Blob.
+ *          Locks are Web Locks ("nook-cache:KEY"), so two tabs never write one file. Where a file is open in another tab
+ *          and the browser knows no read-only handles, it is read as a Blob.
  */
 import { NookError } from '../errors.js'
 import { BlobSource } from '../sources/blob.js'
@@ -16,7 +16,9 @@ const FOLDER = 'nook-cache'
 export function opfsMissing() {
   const scope = /** @type {any} */ (globalThis)
   if (scope.navigator?.storage?.getDirectory === undefined) {
-    return scope.isSecureContext === false ? 'the page has no secure address (https or localhost)' : 'this browser has no private file system'
+    return scope.isSecureContext === false
+      ? 'the page has no secure address (https or localhost)'
+      : 'this browser has no private file system'
   }
   if (typeof scope.FileSystemFileHandle?.prototype?.createSyncAccessHandle !== 'function') {
     return 'this browser has no synchronous file handles'
@@ -34,13 +36,17 @@ export class OpfsStorage {
   /** @returns {Promise<OpfsStorage>} */
   static async open() {
     const missing = opfsMissing()
-    if (missing !== null) throw new NookError('quota', `Nothing can be kept: ${missing}.`, { hint: 'Load with cache: "memory".' })
+    if (missing !== null)
+      throw new NookError('quota', `Nothing can be kept: ${missing}.`, { hint: 'Load with cache: "memory".' })
     try {
       const root = await navigator.storage.getDirectory()
       return new OpfsStorage(await root.getDirectoryHandle(FOLDER, { create: true }))
     } catch (error) {
       /* Private windows of some browsers have the API and refuse its use. */
-      throw new NookError('quota', `Nothing can be kept: ${/** @type {Error} */ (error).message}.`, { cause: error, hint: 'Load with cache: "memory".' })
+      throw new NookError('quota', `Nothing can be kept: ${/** @type {Error} */ (error).message}.`, {
+        cause: error,
+        hint: 'Load with cache: "memory".',
+      })
     }
   }
 
@@ -62,7 +68,10 @@ export class OpfsStorage {
     try {
       file = await handle.createSyncAccessHandle()
     } catch (error) {
-      throw new NookError('busy', `${name} is being written by another tab.`, { cause: error, hint: 'Wait for the other tab, or close it.' })
+      throw new NookError('busy', `${name} is being written by another tab.`, {
+        cause: error,
+        hint: 'Wait for the other tab, or close it.',
+      })
     }
     return {
       size: file.getSize(),
@@ -71,7 +80,10 @@ export class OpfsStorage {
         let done = 0
         while (done < view.length) {
           const put = file.write(done === 0 ? view : view.subarray(done), { at: at + done })
-          if (put <= 0) throw new NookError('quota', 'The browser grants no more storage to this page.', { hint: 'Delete a kept model.' })
+          if (put <= 0)
+            throw new NookError('quota', 'The browser grants no more storage to this page.', {
+              hint: 'Delete a kept model.',
+            })
           done += put
         }
       },

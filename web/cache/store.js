@@ -6,7 +6,8 @@
  * Format   Per file, KEY = "sha-" + its hash where that is known beforehand, else "url-" + the hash of its address:
  *            KEY.part  KEY.part.json {url, etag, bytes}                        a download under way or broken
  *            KEY.gguf  KEY.json {url, name, bytes, sha256, etag, saved, verified, used?, headerSha256?}   a whole file
- *          KEY.json is written last: a KEY.gguf without it is not valid and is removed. A kill at any moment leaves one of these.
+ *          KEY.json is written last: a KEY.gguf without it is not valid and is removed. A kill at any moment leaves one of
+ *          these.
  * Limits   A file without a known hash is not looked up again on its server once it is kept: delete it to have it anew.
  */
 import { NookError, aborted } from '../errors.js'
@@ -31,7 +32,8 @@ const RETRIES = 3
 /**
  * @typedef {object} Storage
  * @property {string} where for sentences, e.g. "this browser"
- * @property {<T>(name: string, use: () => Promise<T>, signal?: AbortSignal) => Promise<T>} lock one holder among all tabs or processes
+ * @property {<T>(name: string, use: () => Promise<T>, signal?: AbortSignal) => Promise<T>} lock one holder among all tabs
+ * or processes
  * @property {(name: string) => Promise<WriteFile>} openWrite creates it when missing
  * @property {(name: string) => Promise<import('../sources/source.js').FileSource>} openSource
  * @property {(name: string) => Promise<number>} sizeOf -1 when missing
@@ -111,7 +113,10 @@ export class ModelCache {
     if (entry !== null) await this.#storage.writeJson(`${key}.json`, { ...entry, ...facts })
   }
 
-  /** @returns {Promise<(Entry & {id: string, whole: boolean, used: number})[]>} whole files and broken downloads; used: when, ms */
+  /**
+   * @returns {Promise<(Entry & {id: string, whole: boolean, used: number})[]>} whole files and broken downloads; used:
+   *   when, ms
+   */
   async list() {
     const names = await this.#storage.list()
     const entries = []
@@ -123,7 +128,11 @@ export class ModelCache {
       const entry = await this.#storage.readJson(complete ? `${key}.json` : `${key}.part.json`)
       if (entry === null) continue
       entries.push({
-        ...entry, id: key, name: entry.name ?? baseName(entry.url ?? key), whole: complete, used: entry.used ?? entry.saved ?? 0,
+        ...entry,
+        id: key,
+        name: entry.name ?? baseName(entry.url ?? key),
+        whole: complete,
+        used: entry.used ?? entry.saved ?? 0,
         bytes: await this.#storage.sizeOf(name),
       })
     }
@@ -148,8 +157,8 @@ export class ModelCache {
   }
 
   /**
-   * Hashes a kept file again, a piece a turn, for idle time. Yields bytes read; returns whether the file is right. A wrong one is
-   * removed.
+   * Hashes a kept file again, a piece a turn, for idle time. Yields bytes read; returns whether the file is right. A wrong
+   * one is removed.
    * @param {string} key
    * @returns {AsyncGenerator<number, boolean>}
    */
@@ -213,7 +222,15 @@ export class ModelCache {
       await this.#storage.rename(partName, `${key}.gguf`)
       const now = Date.now()
       /** @type {Entry} */
-      const entry = { url: request.url, name: baseName(request.url), bytes: facts.bytes, sha256, etag: facts.etag, saved: now, verified: now }
+      const entry = {
+        url: request.url,
+        name: baseName(request.url),
+        bytes: facts.bytes,
+        sha256,
+        etag: facts.etag,
+        saved: now,
+        verified: now,
+      }
       await this.#storage.writeJson(`${key}.json`, entry)
       await this.#storage.remove(`${partName}.json`)
       return entry
@@ -233,7 +250,13 @@ export class ModelCache {
     }
   }
 
-  /** Hashes what a broken download left. @param {WriteFile} file @param {Hasher} hash @param {Request} request @returns {number} */
+  /**
+   * Hashes what a broken download left.
+   * @param {WriteFile} file
+   * @param {Hasher} hash
+   * @param {Request} request
+   * @returns {number}
+   */
   #rehash(file, hash, request) {
     const buffer = new Uint8Array(CHUNK_BYTES)
     let at = 0
@@ -265,7 +288,10 @@ export class ModelCache {
       /** @type {StreamReader | null} */
       let reader = null
       try {
-        const opened = await openUrl(request.url, at, { etag, ...(request.signal === undefined ? {} : { signal: request.signal }) })
+        const opened = await openUrl(request.url, at, {
+          etag,
+          ...(request.signal === undefined ? {} : { signal: request.signal }),
+        })
         reader = new StreamReader(opened.body)
         const changed = at > 0 && (opened.offset !== at || (bytes >= 0 && opened.size >= 0 && opened.size !== bytes) ||
           (etag !== '' && opened.etag !== '' && opened.etag !== etag))
@@ -303,7 +329,8 @@ export class ModelCache {
         }
         if (bytes < 0) bytes = at
         if (at < bytes) throw new TypeError('the connection ended early')
-        if (at > bytes) throw new NookError('download', `${name} has more bytes than its server said.`, { hint: 'Load again.' })
+        if (at > bytes)
+          throw new NookError('download', `${name} has more bytes than its server said.`, { hint: 'Load again.' })
       } catch (error) {
         await reader?.cancel()
         if (request.signal?.aborted === true) throw aborted('The download', request.signal.reason)
@@ -311,8 +338,11 @@ export class ModelCache {
         if (known.code === 'quota' || (error instanceof NookError && at === before && failures === 0)) throw known
         failures = at > before ? 1 : failures + 1
         if (failures > RETRIES) {
-          throw new NookError('download', `The connection broke at byte ${at}${bytes > 0 ? ` of ${bytes}` : ''} of ${name}.`,
-            { cause: error, hint: 'What has arrived is kept: load again and it goes on from there.' })
+          throw new NookError(
+            'download',
+            `The connection broke at byte ${at}${bytes > 0 ? ` of ${bytes}` : ''} of ${name}.`,
+            { cause: error, hint: 'What has arrived is kept: load again and it goes on from there.' },
+          )
         }
       }
     }

@@ -1,7 +1,9 @@
 /* chat.js: `nook chat`: a conversation, or one turn of it. */
 import { createInterface } from 'node:readline/promises'
 import { NookError } from '../errors.js'
-import { MODEL_FLAGS, MODEL_USAGE, SAMPLING_FLAGS, SAMPLING_USAGE, UsageError, readInput, samplingOptions, sentence, withModel } from './common.js'
+import {
+  MODEL_FLAGS, MODEL_USAGE, SAMPLING_FLAGS, SAMPLING_USAGE, UsageError, readInput, samplingOptions, sentence, withModel,
+} from './common.js'
 import { answer } from './generate.js'
 import { withProgress } from './logits.js'
 
@@ -24,13 +26,19 @@ ${MODEL_USAGE}
 
 JSON: OpenAI's chat.completion object with usage and timings`,
   options: {
-    ...MODEL_FLAGS, ...SAMPLING_FLAGS, prompt: { type: 'string' }, messages: { type: 'string' }, system: { type: 'string' }, template: { type: 'string' },
+    ...MODEL_FLAGS,
+    ...SAMPLING_FLAGS,
+    prompt: { type: 'string' },
+    messages: { type: 'string' },
+    system: { type: 'string' },
+    template: { type: 'string' },
   },
   positionals: [1, 1],
   arguments: 'one MODEL',
   async run(call) {
     const { values } = call
-    if (values['prompt'] !== undefined && values['messages'] !== undefined) throw new UsageError('nook chat takes --prompt or --messages, not both.', 'See nook chat --help.')
+    if (values['prompt'] !== undefined && values['messages'] !== undefined)
+      throw new UsageError('nook chat takes --prompt or --messages, not both.', 'See nook chat --help.')
     const sampling = samplingOptions(values, 'chat')
     /** @type {Message[]} */
     const messages = values['system'] === undefined ? [] : [{ role: 'system', content: String(values['system']) }]
@@ -44,20 +52,48 @@ JSON: OpenAI's chat.completion object with usage and timings`,
         if (error instanceof NookError) throw error
         throw new NookError('data', `${file} is not JSON.`, { cause: error, hint: 'It holds a list of {role, content}.' })
       }
-      if (!Array.isArray(list)) throw new NookError('data', `${file} does not hold a list.`, { hint: 'It holds a list of {role, content}.' })
+      if (!Array.isArray(list))
+        throw new NookError('data', `${file} does not hold a list.`, { hint: 'It holds a list of {role, content}.' })
       messages.push(...list)
     } else if (values['prompt'] !== undefined) messages.push({ role: 'user', content: String(values['prompt']) })
-    else if (process.stdin.isTTY !== true || values['json'] === true) messages.push({ role: 'user', content: readInput('-').toString('utf8').replace(/\r?\n$/, '') })
+    else if (process.stdin.isTTY !== true || values['json'] === true)
+      messages.push({
+        role: 'user',
+        content: readInput('-')
+          .toString('utf8')
+          .replace(/\r?\n$/, ''),
+      })
     else single = false
 
-    const template = values['template'] === undefined ? undefined : values['template'] === 'plain' ? 'plain' : readInput(String(values['template'])).toString('utf8')
-    await withModel(/** @type {string} */ (call.positionals[0]), call, async (llm) => {
-      const turn = (/** @type {AbortSignal} */ signal) => answer(values, (stream) => llm.chat.completions.create({
-        messages, ...sampling, stream, signal, ...withProgress(values),
-      }), 'choices' in sampling, (chunk) => chunk.choices[0]?.delta?.content ?? '')
-      if (single) await turn(call.signal)
-      else await converse(messages, turn)
-    }, template === undefined ? {} : { chatTemplate: template })
+    const template =
+      values['template'] === undefined
+        ? undefined
+        : values['template'] === 'plain'
+          ? 'plain'
+          : readInput(String(values['template'])).toString('utf8')
+    await withModel(
+      /** @type {string} */ (call.positionals[0]),
+      call,
+      async (llm) => {
+        const turn = (/** @type {AbortSignal} */ signal) =>
+          answer(
+            values,
+            (stream) =>
+              llm.chat.completions.create({
+                messages,
+                ...sampling,
+                stream,
+                signal,
+                ...withProgress(values),
+              }),
+            'choices' in sampling,
+            (chunk) => chunk.choices[0]?.delta?.content ?? '',
+          )
+        if (single) await turn(call.signal)
+        else await converse(messages, turn)
+      },
+      template === undefined ? {} : { chatTemplate: template },
+    )
   },
 }
 

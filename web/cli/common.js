@@ -32,8 +32,15 @@ export function sentence(error) {
 
 /** Flags wherever a model runs. */
 export const MODEL_FLAGS = /** @type {const} */ ({
-  build: { type: 'string' }, threads: { type: 'string' }, context: { type: 'string' }, kv: { type: 'string' }, float: { type: 'boolean' },
-  cache: { type: 'string' }, sha256: { type: 'string' }, progress: { type: 'boolean' }, json: { type: 'boolean' },
+  build: { type: 'string' },
+  threads: { type: 'string' },
+  context: { type: 'string' },
+  kv: { type: 'string' },
+  float: { type: 'boolean' },
+  cache: { type: 'string' },
+  sha256: { type: 'string' },
+  progress: { type: 'boolean' },
+  json: { type: 'boolean' },
 })
 
 export const MODEL_USAGE = `  --build base|relaxed  the WebAssembly build (default: the best that runs here)
@@ -47,11 +54,24 @@ export const MODEL_USAGE = `  --build base|relaxed  the WebAssembly build (defau
   --json                one JSON object on stdout`
 
 export const SAMPLING_FLAGS = /** @type {const} */ ({
-  'max-tokens': { type: 'string' }, temperature: { type: 'string' }, 'top-k': { type: 'string' }, 'top-p': { type: 'string' },
-  'min-p': { type: 'string' }, 'typical-p': { type: 'string' }, 'repetition-penalty': { type: 'string' },
-  'frequency-penalty': { type: 'string' }, 'presence-penalty': { type: 'string' }, 'penalty-window': { type: 'string' },
-  'logit-bias': { type: 'string' }, seed: { type: 'string' }, stop: { type: 'string', multiple: true }, logprobs: { type: 'string' },
-  'ignore-end': { type: 'boolean' }, 'context-full': { type: 'string' }, keep: { type: 'string' }, choices: { type: 'string', multiple: true },
+  'max-tokens': { type: 'string' },
+  temperature: { type: 'string' },
+  'top-k': { type: 'string' },
+  'top-p': { type: 'string' },
+  'min-p': { type: 'string' },
+  'typical-p': { type: 'string' },
+  'repetition-penalty': { type: 'string' },
+  'frequency-penalty': { type: 'string' },
+  'presence-penalty': { type: 'string' },
+  'penalty-window': { type: 'string' },
+  'logit-bias': { type: 'string' },
+  seed: { type: 'string' },
+  stop: { type: 'string', multiple: true },
+  logprobs: { type: 'string' },
+  'ignore-end': { type: 'boolean' },
+  'context-full': { type: 'string' },
+  keep: { type: 'string' },
+  choices: { type: 'string', multiple: true },
 })
 
 export const SAMPLING_USAGE = `  --max-tokens N        at most N tokens
@@ -75,8 +95,19 @@ export function number(values, flag, bounds = {}) {
   if (text === undefined) return undefined
   const value = Number(text)
   const { whole = false, least = -Infinity, most = Infinity } = bounds
-  if (String(text).trim() === '' || !Number.isFinite(value) || (whole && !Number.isInteger(value)) || value < least || value > most) {
-    const range = least !== -Infinity && most !== Infinity ? ` from ${least} to ${most}` : least !== -Infinity ? ` of at least ${least}` : ''
+  if (
+    String(text).trim() === ''
+    || !Number.isFinite(value)
+    || (whole && !Number.isInteger(value))
+    || value < least
+    || value > most
+  ) {
+    const range =
+      least !== -Infinity && most !== Infinity
+        ? ` from ${least} to ${most}`
+        : least !== -Infinity
+          ? ` of at least ${least}`
+          : ''
     throw new UsageError(`--${flag} is "${String(text)}".`, `It takes a ${whole ? 'whole ' : ''}number${range}.`)
   }
   return value
@@ -86,7 +117,8 @@ export function number(values, flag, bounds = {}) {
 export function oneOf(values, flag, allowed) {
   const value = values[flag]
   if (value === undefined) return undefined
-  if (!allowed.includes(String(value))) throw new UsageError(`--${flag} is "${String(value)}".`, `It takes one of ${allowed.join(', ')}.`)
+  if (!allowed.includes(String(value)))
+    throw new UsageError(`--${flag} is "${String(value)}".`, `It takes one of ${allowed.join(', ')}.`)
   return value
 }
 
@@ -99,10 +131,16 @@ export function loadOptions(model, call) {
   const { values } = call
   const threads = values['threads'] === 'auto' ? undefined : number(values, 'threads', { whole: true, least: 1, most: 64 })
   const options = {
-    model, build: oneOf(values, 'build', ['auto', 'base', 'relaxed']), threads,
-    contextSize: number(values, 'context', { whole: true, least: 1 }), kv: oneOf(values, 'kv', ['f16', 'f32', 'q8']),
-    activations: values['float'] === true ? 'f32' : undefined, cache: oneOf(values, 'cache', ['fs', 'memory']), sha256: values['sha256'],
-    signal: call.signal, onProgress: progressLine(values),
+    model,
+    build: oneOf(values, 'build', ['auto', 'base', 'relaxed']),
+    threads,
+    contextSize: number(values, 'context', { whole: true, least: 1 }),
+    kv: oneOf(values, 'kv', ['f16', 'f32', 'q8']),
+    activations: values['float'] === true ? 'f32' : undefined,
+    cache: oneOf(values, 'cache', ['fs', 'memory']),
+    sha256: values['sha256'],
+    signal: call.signal,
+    onProgress: progressLine(values),
   }
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
@@ -118,13 +156,22 @@ export function samplingOptions(values, kind) {
   let bias
   if (values['logit-bias'] !== undefined) bias = jsonFlag(values, 'logit-bias')
   const options = {
-    max_tokens: number(values, 'max-tokens', { whole: true, least: 1 }), temperature: number(values, 'temperature', { least: 0 }),
-    top_k: number(values, 'top-k', { whole: true, least: 0 }), top_p: number(values, 'top-p', share), min_p: number(values, 'min-p', share),
-    typical_p: number(values, 'typical-p', share), repetition_penalty: number(values, 'repetition-penalty'),
-    frequency_penalty: number(values, 'frequency-penalty'), presence_penalty: number(values, 'presence-penalty'),
-    penalty_window: number(values, 'penalty-window', { whole: true, least: 0 }), logit_bias: bias,
-    seed: number(values, 'seed', { whole: true, least: 0 }), stop: values['stop'], ignore_end: values['ignore-end'],
-    context_full: oneOf(values, 'context-full', ['stop', 'shift']), keep: number(values, 'keep', { whole: true, least: 0 }),
+    max_tokens: number(values, 'max-tokens', { whole: true, least: 1 }),
+    temperature: number(values, 'temperature', { least: 0 }),
+    top_k: number(values, 'top-k', { whole: true, least: 0 }),
+    top_p: number(values, 'top-p', share),
+    min_p: number(values, 'min-p', share),
+    typical_p: number(values, 'typical-p', share),
+    repetition_penalty: number(values, 'repetition-penalty'),
+    frequency_penalty: number(values, 'frequency-penalty'),
+    presence_penalty: number(values, 'presence-penalty'),
+    penalty_window: number(values, 'penalty-window', { whole: true, least: 0 }),
+    logit_bias: bias,
+    seed: number(values, 'seed', { whole: true, least: 0 }),
+    stop: values['stop'],
+    ignore_end: values['ignore-end'],
+    context_full: oneOf(values, 'context-full', ['stop', 'shift']),
+    keep: number(values, 'keep', { whole: true, least: 0 }),
     choices: choicesOf(values),
     ...(logprobs === undefined ? {} : kind === 'chat' ? { logprobs: true, top_logprobs: logprobs } : { logprobs }),
   }
@@ -157,7 +204,8 @@ function choicesOf(values) {
 /**
  * A model while `use` runs.
  * @template T
- * @param {string} model @param {Call} call @param {(llm: import('../client.js').Model) => Promise<T>} use @param {object} [more] options of load
+ * @param {string} model @param {Call} call @param {(llm: import('../client.js').Model) => Promise<T>} use @param {object}
+ *   [more] options of load
  * @returns {Promise<T>}
  */
 export async function withModel(model, call, use, more = {}) {
@@ -174,7 +222,13 @@ export async function withModel(model, call, use, more = {}) {
 
 /* ---- Progress ---------------------------------------------------------------------------------------------------- */
 
-const WORDS = /** @type {Record<string, string>} */ ({ download: 'fetching', resume: 'going on', load: 'loading', prefill: 'reading', shift: 'dropping the middle' })
+const WORDS = /** @type {Record<string, string>} */ ({
+  download: 'fetching',
+  resume: 'going on',
+  load: 'loading',
+  prefill: 'reading',
+  shift: 'dropping the middle',
+})
 
 /** Whether progress is shown. @param {Values} values */
 function shows(values) {
@@ -223,7 +277,10 @@ export function readInput(path) {
     return readFileSync(path === '-' ? 0 : path)
   } catch (error) {
     const { code, message } = /** @type {NodeJS.ErrnoException} */ (error)
-    throw new NookError('data', code === 'ENOENT' ? `There is no file ${path}.` : `${path} cannot be read: ${message}.`, { cause: error, hint: 'Check the path.' })
+    throw new NookError('data', code === 'ENOENT' ? `There is no file ${path}.` : `${path} cannot be read: ${message}.`, {
+      cause: error,
+      hint: 'Check the path.',
+    })
   }
 }
 
@@ -234,5 +291,9 @@ export function printJson(value) {
 
 /** @param {number} bytes @returns {string} */
 export function size(bytes) {
-  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.ceil(bytes / 1e3)} kB`
+  return bytes >= 1e9
+    ? `${(bytes / 1e9).toFixed(2)} GB`
+    : bytes >= 1e6
+      ? `${(bytes / 1e6).toFixed(1)} MB`
+      : `${Math.ceil(bytes / 1e3)} kB`
 }

@@ -1,5 +1,8 @@
 /* generate.js: `nook generate`: goes on from a prompt, without a chat template. */
-import { MODEL_FLAGS, MODEL_USAGE, SAMPLING_FLAGS, SAMPLING_USAGE, UsageError, clearLine, printJson, readInput, samplingOptions, withModel } from './common.js'
+import {
+  MODEL_FLAGS, MODEL_USAGE, SAMPLING_FLAGS, SAMPLING_USAGE, UsageError, clearLine, printJson, readInput, samplingOptions,
+  withModel,
+} from './common.js'
 import { withProgress } from './logits.js'
 
 /** @type {import('./common.js').Verb} */
@@ -13,17 +16,36 @@ ${SAMPLING_USAGE}
 ${MODEL_USAGE}
 
 JSON: OpenAI's text_completion object with usage and timings`,
-  options: { ...MODEL_FLAGS, ...SAMPLING_FLAGS, prompt: { type: 'string' }, 'prompt-file': { type: 'string' }, special: { type: 'boolean' } },
+  options: {
+    ...MODEL_FLAGS,
+    ...SAMPLING_FLAGS,
+    prompt: { type: 'string' },
+    'prompt-file': { type: 'string' },
+    special: { type: 'boolean' },
+  },
   positionals: [1, 1],
   arguments: 'one MODEL',
   async run(call) {
     const { values } = call
-    if ((values['prompt'] === undefined) === (values['prompt-file'] === undefined)) throw new UsageError('nook generate needs --prompt or --prompt-file.', 'See nook generate --help.')
+    if ((values['prompt'] === undefined) === (values['prompt-file'] === undefined))
+      throw new UsageError('nook generate needs --prompt or --prompt-file.', 'See nook generate --help.')
     const sampling = samplingOptions(values, 'text')
-    const prompt = values['prompt'] === undefined ? readInput(String(values['prompt-file'])).toString('utf8') : String(values['prompt'])
+    const prompt =
+      values['prompt'] === undefined ? readInput(String(values['prompt-file'])).toString('utf8') : String(values['prompt'])
     await withModel(/** @type {string} */ (call.positionals[0]), call, async (llm) => {
-      const request = { prompt, ...sampling, ...(values['special'] === true ? { special: true } : {}), signal: call.signal, ...withProgress(values) }
-      await answer(values, (stream) => llm.completions.create({ ...request, stream }), 'choices' in sampling, (chunk) => chunk.choices[0]?.text ?? '')
+      const request = {
+        prompt,
+        ...sampling,
+        ...(values['special'] === true ? { special: true } : {}),
+        signal: call.signal,
+        ...withProgress(values),
+      }
+      await answer(
+        values,
+        (stream) => llm.completions.create({ ...request, stream }),
+        'choices' in sampling,
+        (chunk) => chunk.choices[0]?.text ?? '',
+      )
     })
   },
 }
@@ -41,7 +63,12 @@ export async function answer(values, create, choices, textOf) {
     const scored = await create(false)
     clearLine(values)
     if (values['json'] === true) printJson(scored)
-    else for (const one of scored.choices) process.stdout.write(`${(one.probability * 100).toFixed(1).padStart(5)} %  ${one.logprob.toFixed(3).padStart(9)}  ${one.text ?? one.message.content}\n`)
+    else {
+      for (const one of scored.choices) {
+        const percent = (one.probability * 100).toFixed(1).padStart(5)
+        process.stdout.write(`${percent} %  ${one.logprob.toFixed(3).padStart(9)}  ${one.text ?? one.message.content}\n`)
+      }
+    }
     return ''
   }
   if (values['json'] === true) {
@@ -57,11 +84,13 @@ export async function answer(values, create, choices, textOf) {
     if (more !== '' && text === '') clearLine(values)
     text += more
     process.stdout.write(more)
-    if (chunk.dropped_tokens > 0 && chunk.usage === undefined) process.stderr.write(`\n[the context was full: ${chunk.dropped_tokens} tokens of the middle were dropped]\n`)
+    if (chunk.dropped_tokens > 0 && chunk.usage === undefined)
+      process.stderr.write(`\n[the context was full: ${chunk.dropped_tokens} tokens of the middle were dropped]\n`)
     last = chunk
   }
   clearLine(values)
   if (!text.endsWith('\n')) process.stdout.write('\n')
-  if (last?.choices[0]?.finish_reason === 'context_full') process.stderr.write('[the context is full: take a larger --context, or --context-full shift]\n')
+  if (last?.choices[0]?.finish_reason === 'context_full')
+    process.stderr.write('[the context is full: take a larger --context, or --context-full shift]\n')
   return text
 }

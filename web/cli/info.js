@@ -12,7 +12,8 @@ Reads the header only; nothing is loaded.
 
 ${MODEL_USAGE}
 
-JSON: {architecture, parameters, bytes, types, context, tokenizer, template, memory: {weights, kv, work}, unsupported: []} and more`,
+JSON: {architecture, parameters, bytes, types, context, tokenizer, template, memory: {weights, kv, work}, unsupported: []}
+and more`,
   options: MODEL_FLAGS,
   positionals: [1, 1],
   arguments: 'one MODEL',
@@ -22,13 +23,21 @@ JSON: {architecture, parameters, bytes, types, context, tokenizer, template, mem
     const info = await estimate(options)
     clearLine(call.values)
     if (call.values['json'] === true) return printJson(info)
-    const types = Object.entries(info.types).map(([type, count]) => `${type} × ${count}`).join(', ')
+    const types = Object.entries(info.types)
+      .map(([type, count]) => `${type} × ${count}`)
+      .join(', ')
+    const { memory } = info
+    const cache = `key/value cache ${size(memory.kv)} (${info.kv_type})`
     const rows = [
-      ['architecture', info.architecture], ['name', info.name ?? '–'], ['parameters', Number(info.parameters).toLocaleString('en')],
-      ['file', `${size(info.bytes)}: ${types}`], ['context', `${info.context} tokens (trained on ${info.trained_context})`],
-      ['vocabulary', info.vocabulary], ['tokenizer', info.tokenizer ?? 'none'],
+      ['architecture', info.architecture],
+      ['name', info.name ?? '–'],
+      ['parameters', Number(info.parameters).toLocaleString('en')],
+      ['file', `${size(info.bytes)}: ${types}`],
+      ['context', `${info.context} tokens (trained on ${info.trained_context})`],
+      ['vocabulary', info.vocabulary],
+      ['tokenizer', info.tokenizer ?? 'none'],
       ['chat template', info.template === null ? 'none' : `${info.template.length} characters`],
-      ['memory', `${size(info.memory.total)}: weights ${size(info.memory.weights)}, key/value cache ${size(info.memory.kv)} (${info.kv_type}), work ${size(info.memory.work)}`],
+      ['memory', `${size(memory.total)}: weights ${size(memory.weights)}, ${cache}, work ${size(memory.work)}`],
       ['unsupported', info.unsupported.length === 0 ? 'nothing' : info.unsupported.join('; ')],
     ]
     for (const [name, value] of rows) process.stdout.write(`${String(name).padEnd(14)} ${String(value)}\n`)

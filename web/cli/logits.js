@@ -21,7 +21,8 @@ JSON: {"rows", "vocabulary", "out"}`,
   arguments: 'one MODEL',
   async run(call) {
     const { values } = call
-    for (const flag of ['tokens', 'out']) if (values[flag] === undefined) throw new UsageError(`nook logits needs --${flag}.`, 'See nook logits --help.')
+    for (const flag of ['tokens', 'out'])
+      if (values[flag] === undefined) throw new UsageError(`nook logits needs --${flag}.`, 'See nook logits --help.')
     const chunk = number(values, 'chunk', { whole: true, least: 1 })
     const file = String(values['tokens'])
     let ids
@@ -42,12 +43,19 @@ JSON: {"rows", "vocabulary", "out"}`,
       try {
         target = openSync(part, 'w')
       } catch (error) {
-        throw new NookError('data', `${out} cannot be written: ${/** @type {Error} */ (error).message}.`, { cause: error, hint: 'Check the folder.' })
+        throw new NookError('data', `${out} cannot be written: ${/** @type {Error} */ (error).message}.`, {
+          cause: error,
+          hint: 'Check the folder.',
+        })
       }
       let rows = 0
       let vocabulary = Number(llm.info.vocabulary)
       try {
-        for await (const piece of llm.logits(ids, { ...(chunk === undefined ? {} : { chunk }), signal: call.signal, ...withProgress(values) })) {
+        for await (const piece of llm.logits(ids, {
+          ...(chunk === undefined ? {} : { chunk }),
+          signal: call.signal,
+          ...withProgress(values),
+        })) {
           const bytes = new Uint8Array(piece.data.buffer, piece.data.byteOffset, piece.data.byteLength)
           for (let done = 0; done < bytes.length;) done += writeSync(target, bytes, done)
           rows += piece.rows

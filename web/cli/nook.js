@@ -26,7 +26,9 @@ const VERBS = {
 async function overview() {
   const lines = []
   for (const [name, load] of Object.entries(VERBS)) lines.push(`  nook ${name.padEnd(11)}${(await load()).verb.summary}`)
-  return `nook: a small language model on this machine.\n\n${lines.join('\n')}\n\n\`nook VERB --help\` documents each. MODEL is a path, a URL, or the id of a card.\n`
+  return `nook: a small language model on this machine.\n\n${lines.join('\n')}
+
+\`nook VERB --help\` documents each. MODEL is a path, a URL, or the id of a card.\n`
 }
 
 /** @param {string[]} argv @returns {Promise<number>} the exit status */
@@ -40,11 +42,17 @@ async function main(argv) {
     process.stdout.write(`${JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version}\n`)
     return 0
   }
-  if (!Object.hasOwn(VERBS, name)) throw new UsageError(`There is no verb "${name}".`, `Verbs: ${Object.keys(VERBS).join(', ')}.`)
+  if (!Object.hasOwn(VERBS, name))
+    throw new UsageError(`There is no verb "${name}".`, `Verbs: ${Object.keys(VERBS).join(', ')}.`)
   const { verb } = await /** @type {() => Promise<{verb: import('./common.js').Verb}>} */ (VERBS[name])()
   let parsed
   try {
-    parsed = parseArgs({ args: rest, options: { ...verb.options, help: { type: 'boolean', short: 'h' } }, allowPositionals: true, strict: true })
+    parsed = parseArgs({
+      args: rest,
+      options: { ...verb.options, help: { type: 'boolean', short: 'h' } },
+      allowPositionals: true,
+      strict: true,
+    })
   } catch (error) {
     const said = /** @type {Error} */ (error).message.split('. ')[0] ?? ''
     throw new UsageError(`nook ${name}: ${said.replace(/\.$/, '')}.`, `See nook ${name} --help.`)

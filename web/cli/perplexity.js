@@ -27,12 +27,20 @@ JSON: {"tokens": scored ones, "mean_nll", "perplexity"}`,
     const chunk = number(values, 'chunk', { whole: true, least: 1 })
     const text = new Uint8Array(readInput(file))
     if (text.length === 0) throw new NookError('data', `${file} is empty.`, { hint: 'Give a text of at least two tokens.' })
-    const measured = await withModel(model, call, (llm) => llm.perplexity(text, {
-      ...(window === undefined ? {} : { window }), ...(chunk === undefined ? {} : { chunk }), ...(values['bos'] === true ? { bos: true } : {}),
-      signal: call.signal, ...withProgress(values),
-    }))
+    const measured = await withModel(model, call, (llm) =>
+      llm.perplexity(text, {
+        ...(window === undefined ? {} : { window }),
+        ...(chunk === undefined ? {} : { chunk }),
+        ...(values['bos'] === true ? { bos: true } : {}),
+        signal: call.signal,
+        ...withProgress(values),
+      }),
+    )
     clearLine(values)
     if (values['json'] === true) printJson(measured)
-    else process.stdout.write(`perplexity ${measured.perplexity.toFixed(4)} (mean -log p ${measured.mean_nll.toFixed(5)} over ${measured.tokens} tokens)\n`)
+    else {
+      const mean = `mean -log p ${measured.mean_nll.toFixed(5)} over ${measured.tokens} tokens`
+      process.stdout.write(`perplexity ${measured.perplexity.toFixed(4)} (${mean})\n`)
+    }
   },
 }

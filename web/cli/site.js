@@ -1,12 +1,13 @@
 /*
  * site.js: the static server of the page.
  *
- * Serves   / → /app/ (the page) · everything of web/ that a browser needs · /models/NAME: model cards, and files of models/cache.
- * Headers  COOP, COEP and CORP (cross-origin isolation: shared memory for threads), a Content-Security-Policy without eval, inline
- *          code or foreign scripts, nosniff, no referrer. Static files: ETag and no-cache, so that a reload is answered by 304. Model
- *          files: Range requests and ETag, so that a broken download goes on.
- * Limits   GET and HEAD. A path that leaves the served folders, by dots, encoding or links, is 404 (links of models/cache are
- *          set-up's own); names that begin with a dot too.
+ * Serves   / → /app/ (the page) · everything of web/ that a browser needs · /models/NAME: model cards, and files of
+ *          models/cache.
+ * Headers  COOP, COEP and CORP (cross-origin isolation: shared memory for threads), a Content-Security-Policy without eval,
+ *          inline code or foreign scripts, nosniff, no referrer. Static files: ETag and no-cache, so that a reload is
+ *          answered by 304. Model files: Range requests and ETag, so that a broken download goes on.
+ * Limits   GET and HEAD. A path that leaves the served folders, by dots, encoding or links, is 404 (links of models/cache
+ *          are set-up's own); names that begin with a dot too.
  */
 import { createReadStream, realpathSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -15,17 +16,26 @@ import { fileURLToPath } from 'node:url'
 import { NookError } from '../errors.js'
 
 const TYPES = /** @type {Record<string, string>} */ ({
-  '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.mjs': 'text/javascript; charset=utf-8',
-  '.css': 'text/css; charset=utf-8', '.json': 'application/json; charset=utf-8', '.svg': 'image/svg+xml', '.png': 'image/png',
-  '.wasm': 'application/wasm', '.webmanifest': 'application/manifest+json', '.txt': 'text/plain; charset=utf-8', '.ts': 'text/plain; charset=utf-8',
-  '.gguf': 'application/octet-stream', '.map': 'application/json; charset=utf-8',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.mjs': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.json': 'application/json; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.wasm': 'application/wasm',
+  '.webmanifest': 'application/manifest+json',
+  '.txt': 'text/plain; charset=utf-8',
+  '.ts': 'text/plain; charset=utf-8',
+  '.gguf': 'application/octet-stream',
+  '.map': 'application/json; charset=utf-8',
 })
 
 /* connect-src: models come from wherever a person points; everything else is this origin. */
 export const CONTENT_SECURITY_POLICY = [
-  "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "worker-src 'self'", "style-src 'self'", "img-src 'self' blob: data:",
-  "connect-src 'self' https:", "manifest-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'", 'trusted-types dompurify nook',
+  "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "worker-src 'self'", "style-src 'self'",
+  "img-src 'self' blob: data:", "connect-src 'self' https:", "manifest-src 'self'", "base-uri 'none'", "form-action 'none'",
+  "frame-ancestors 'none'", "require-trusted-types-for 'script'", 'trusted-types dompurify nook',
 ].join('; ')
 
 /**
@@ -38,14 +48,28 @@ export function createSite(folders = {}) {
   const models = folders.models ?? fileURLToPath(new URL('../../models/', import.meta.url))
   return createServer((request, response) => {
     const headers = /** @type {Record<string, string>} */ ({
-      'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp', 'Cross-Origin-Resource-Policy': 'same-origin',
-      'Content-Security-Policy': CONTENT_SECURITY_POLICY, 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer',
+      'Cross-Origin-Opener-Policy': 'same-origin',
+      'Cross-Origin-Embedder-Policy': 'require-corp',
+      'Cross-Origin-Resource-Policy': 'same-origin',
+      'Content-Security-Policy': CONTENT_SECURITY_POLICY,
+      'X-Content-Type-Options': 'nosniff',
+      'Referrer-Policy': 'no-referrer',
     })
-    const refuse = (/** @type {number} */ status, /** @type {string} */ text, /** @type {Record<string, string>} */ more = {}) => {
-      response.writeHead(status, { ...headers, 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store', ...more })
+    const refuse = (
+      /** @type {number} */ status,
+      /** @type {string} */ text,
+      /** @type {Record<string, string>} */ more = {},
+    ) => {
+      response.writeHead(status, {
+        ...headers,
+        'Content-Type': 'text/plain; charset=utf-8',
+        'Cache-Control': 'no-store',
+        ...more,
+      })
       response.end(request.method === 'HEAD' ? undefined : `${text}\n`)
     }
-    if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(405, 'GET and HEAD only.', { Allow: 'GET, HEAD' })
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return refuse(405, 'GET and HEAD only.', { Allow: 'GET, HEAD' })
     const path = decodePath(request.url ?? '/')
     if (path === null) return refuse(400, 'This is not a path.')
     if (path === '/' || path === '/app') {
@@ -78,11 +102,18 @@ function find(path, web, models) {
   const parts = path.split('/').slice(1)
   if (parts[parts.length - 1] === '') parts[parts.length - 1] = 'index.html'
   if (parts.some((part) => part === '' || part.startsWith('.'))) return null
-  /* Set-up links the files of models/cache to a cache that all clones share: a link there is one of ours; the path is one name. */
+  /* Set-up links the files of models/cache to a cache that all clones share: a link there is one of ours; the path is one
+     name. */
   /** @type {[string, string[], boolean][]} */
-  const places = parts[0] === 'models'
-    ? parts.length === 2 ? [[join(models, 'cache'), parts.slice(1), true], [models, parts.slice(1).filter((part) => part.endsWith('.json')), false]] : []
-    : [[web, parts, false]]
+  const places =
+    parts[0] === 'models'
+      ? parts.length === 2
+        ? [
+            [join(models, 'cache'), parts.slice(1), true],
+            [models, parts.slice(1).filter((part) => part.endsWith('.json')), false],
+          ]
+        : []
+      : [[web, parts, false]]
   for (const [root, below, links] of places) {
     if (below.length === 0) continue
     try {
@@ -104,7 +135,11 @@ function find(path, web, models) {
 function send(request, response, file, headers, refuse) {
   const etag = `"${file.size.toString(16)}-${Math.floor(file.mtime).toString(16)}"`
   const common = {
-    ...headers, ETag: etag, 'Last-Modified': new Date(file.mtime).toUTCString(), 'Cache-Control': 'no-cache', 'Accept-Ranges': 'bytes',
+    ...headers,
+    ETag: etag,
+    'Last-Modified': new Date(file.mtime).toUTCString(),
+    'Cache-Control': 'no-cache',
+    'Accept-Ranges': 'bytes',
     'Content-Type': TYPES[extname(file.name).toLowerCase()] ?? 'application/octet-stream',
   }
   const known = request.headers['if-none-match']
@@ -126,13 +161,16 @@ function send(request, response, file, headers, refuse) {
         start = Number(match[1])
         if (match[2] !== '') end = Math.min(end, Number(match[2]))
       }
-      if (start > end || start >= file.size) return refuse(416, 'There are no such bytes.', { 'Content-Range': `bytes */${file.size}` })
+      if (start > end || start >= file.size)
+        return refuse(416, 'There are no such bytes.', { 'Content-Range': `bytes */${file.size}` })
       status = 206
     }
   }
   const length = file.size === 0 ? 0 : end - start + 1
   response.writeHead(status, {
-    ...common, 'Content-Length': String(length), ...(status === 206 ? { 'Content-Range': `bytes ${start}-${end}/${file.size}` } : {}),
+    ...common,
+    'Content-Length': String(length),
+    ...(status === 206 ? { 'Content-Range': `bytes ${start}-${end}/${file.size}` } : {}),
   })
   if (request.method === 'HEAD' || length === 0) {
     response.end()

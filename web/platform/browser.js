@@ -6,7 +6,11 @@ import { ModelCache } from '../cache/store.js'
 import { OpfsStorage } from '../cache/opfs.js'
 import { workerAddress } from '../trusted.js'
 
-/** @typedef {import('../loader.js').LoaderHost & {cache: (kind: string | undefined, folder: string | undefined, hasher: () => import('../cache/store.js').Hasher) => Promise<ModelCache | null>, openPath: (path: string) => import('../sources/source.js').FileSource}} Host */
+/**
+ * @typedef {import('../loader.js').LoaderHost & {cache: (kind: string | undefined, folder: string | undefined, hasher: ()
+ *   => import('../cache/store.js').Hasher) => Promise<ModelCache | null>, openPath: (path: string) =>
+ *   import('../sources/source.js').FileSource}} Host
+ */
 
 /** @type {Host} */
 export const browserHost = {
@@ -18,10 +22,15 @@ export const browserHost = {
     try {
       response = await fetch(url)
     } catch (error) {
-      throw new NookError('download', `The engine cannot be reached at ${String(url)}.`, { cause: error, hint: 'Check wasmUrl and the connection.' })
+      throw new NookError('download', `The engine cannot be reached at ${String(url)}.`, {
+        cause: error,
+        hint: 'Check wasmUrl and the connection.',
+      })
     }
     if (!response.ok) {
-      throw new NookError('download', `The engine at ${String(url)} was answered with ${response.status}.`, { hint: 'Check wasmUrl, or run the build.' })
+      throw new NookError('download', `The engine at ${String(url)} was answered with ${response.status}.`, {
+        hint: 'Check wasmUrl, or run the build.',
+      })
     }
     return response.arrayBuffer()
   },
@@ -38,7 +47,8 @@ export const browserHost = {
   },
   async cache(kind, _folder, hasher) {
     if (kind === 'memory') return null
-    if (kind === 'fs') throw new NookError('data', 'cache: "fs" is for Node.', { hint: 'Use "opfs" or "memory" in a browser.' })
+    if (kind === 'fs')
+      throw new NookError('data', 'cache: "fs" is for Node.', { hint: 'Use "opfs" or "memory" in a browser.' })
     return new ModelCache(await OpfsStorage.open(), hasher)
   },
   openPath(path) {

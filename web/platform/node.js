@@ -31,9 +31,15 @@ export const nodeHost = {
     const address = String(url)
     if (/^https?:/.test(address)) {
       const response = await fetch(address).catch((error) => {
-        throw new NookError('download', `The engine cannot be reached at ${address}.`, { cause: error, hint: 'Check wasmUrl.' })
+        throw new NookError('download', `The engine cannot be reached at ${address}.`, {
+          cause: error,
+          hint: 'Check wasmUrl.',
+        })
       })
-      if (!response.ok) throw new NookError('download', `The engine at ${address} was answered with ${response.status}.`, { hint: 'Check wasmUrl.' })
+      if (!response.ok)
+        throw new NookError('download', `The engine at ${address} was answered with ${response.status}.`, {
+          hint: 'Check wasmUrl.',
+        })
       return response.arrayBuffer()
     }
     const path = address.startsWith('file:') ? fileURLToPath(address) : address
@@ -41,7 +47,10 @@ export const nodeHost = {
       const bytes = await readFile(path)
       return /** @type {ArrayBuffer} */ (bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
     } catch (error) {
-      throw new NookError('internal', `The engine is missing: ${path}.`, { cause: error, hint: 'Run `npm run setup`, which builds it.' })
+      throw new NookError('internal', `The engine is missing: ${path}.`, {
+        cause: error,
+        hint: 'Run `npm run setup`, which builds it.',
+      })
     }
   },
   spawnThread(url) {
@@ -57,7 +66,8 @@ export const nodeHost = {
   },
   async cache(kind, folder, hasher) {
     if (kind === 'memory') return null
-    if (kind === 'opfs') throw new NookError('data', 'cache: "opfs" is for browsers.', { hint: 'Use "fs" or "memory" in Node.' })
+    if (kind === 'opfs')
+      throw new NookError('data', 'cache: "opfs" is for browsers.', { hint: 'Use "fs" or "memory" in Node.' })
     return new ModelCache(new FsStorage(folder), hasher)
   },
   openPath: (path) => new FsSource(path),

@@ -1,7 +1,8 @@
 /*
  * blob.js: a Blob or File as a source. What a person picked or dropped; in Node also fs.openAsBlob.
  *
- * Limits   Reading is asynchronous. Small reads are gathered: one slice of CHUNK_BYTES is kept and answers the reads inside it.
+ * Limits   Reading is asynchronous. Small reads are gathered: one slice of CHUNK_BYTES is kept and answers the reads inside
+ *          it.
  */
 import { NookError } from '../errors.js'
 import { tooShort } from './source.js'

@@ -1,10 +1,12 @@
 /*
  * fetch.js: a file behind a URL as a source, streamed.
  *
- * Purpose  One request is opened from byte 0 and read in order, which is what loading a model does. Where the wanted offset is not
- *          where the stream stands, the gap is read over when it is small, else a new Range request is made. After a broken
- *          connection the stream goes on from the same byte, three times, as long as the file stays the same (ETag or size).
- * Memory   The file is never whole in memory: a byte reader with one reused buffer where the browser has it, else the chunk at hand.
+ * Purpose  One request is opened from byte 0 and read in order, which is what loading a model does. Where the wanted offset
+ *          is not where the stream stands, the gap is read over when it is small, else a new Range request is made. After a
+ *          broken connection the stream goes on from the same byte, three times, as long as the file stays the same (ETag
+ *          or size).
+ * Memory   The file is never whole in memory: a byte reader with one reused buffer where the browser has it, else the chunk
+ *          at hand.
  * Limits   Going back needs a server with Range support; without it, only forward. A server that does not tell the length
  *          cannot be read this way (the cache can: it stores first).
  */
@@ -24,7 +26,8 @@ const RETRIES = 3
  * @param {string} url
  * @param {number} offset
  * @param {{signal?: AbortSignal, etag?: string}} [options] etag: of the beginning; another file is then an error
- * @returns {Promise<Opened>} size is -1 when the server does not tell; offset is where the body starts (0 without Range support)
+ * @returns {Promise<Opened>} size is -1 when the server does not tell; offset is where the body starts (0 without Range
+ *   support)
  */
 export async function openUrl(url, offset, options = {}) {
   const { signal } = options
@@ -48,11 +51,18 @@ export async function openUrl(url, offset, options = {}) {
   }
   if (!response.ok || response.body === null) {
     await response.body?.cancel()
-    throw new NookError('download', `${url} was answered with ${response.status} ${response.statusText}.`.replace(' .', '.'), {
-      hint: response.status === 404 ? 'Check the address.'
-        : response.status === 401 || response.status === 403 ? 'The server does not let this page have the file.'
-          : 'Try again later.',
-    })
+    throw new NookError(
+      'download',
+      `${url} was answered with ${response.status} ${response.statusText}.`.replace(' .', '.'),
+      {
+        hint:
+          response.status === 404
+            ? 'Check the address.'
+            : response.status === 401 || response.status === 403
+              ? 'The server does not let this page have the file.'
+              : 'Try again later.',
+      },
+    )
   }
   if (response.status === 206) {
     const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get('content-range') ?? '')

@@ -17,7 +17,8 @@ export class FsSource {
     try {
       this.#file = openSync(path, 'r')
       const facts = fstatSync(this.#file)
-      if (!facts.isFile()) throw Object.assign(new Error('it is not a file'), { code: facts.isDirectory() ? 'EISDIR' : 'ENOTFILE' })
+      if (!facts.isFile())
+        throw Object.assign(new Error('it is not a file'), { code: facts.isDirectory() ? 'EISDIR' : 'ENOTFILE' })
       this.size = facts.size
     } catch (error) {
       this.close()
@@ -34,7 +35,9 @@ export class FsSource {
       try {
         got = readSync(this.#file, view, done, length - done, offset + done)
       } catch (error) {
-        throw new NookError('data', `${this.name} cannot be read: ${/** @type {Error} */ (error).message}.`, { cause: error })
+        throw new NookError('data', `${this.name} cannot be read: ${/** @type {Error} */ (error).message}.`, {
+          cause: error,
+        })
       }
       if (got === 0) throw tooShort(this.name, offset, length, offset + done)
       done += got
@@ -52,9 +55,15 @@ export function openError(path, error) {
   const cause = { cause: error }
   switch (error.code) {
     case 'ENOENT':
-      return new NookError('data', `There is no file ${path}.`, { ...cause, hint: 'Check the path; the default model comes by `npm run setup`.' })
+      return new NookError('data', `There is no file ${path}.`, {
+        ...cause,
+        hint: 'Check the path; the default model comes by `npm run setup`.',
+      })
     case 'EISDIR':
-      return new NookError('data', `${path} is a folder, not a GGUF file.`, { ...cause, hint: 'Name the .gguf file inside it.' })
+      return new NookError('data', `${path} is a folder, not a GGUF file.`, {
+        ...cause,
+        hint: 'Name the .gguf file inside it.',
+      })
     case 'EACCES': case 'EPERM':
       return new NookError('data', `${path} may not be read by this user.`, { ...cause, hint: 'Change its permissions.' })
     default:

@@ -1,14 +1,17 @@
 /*
  * opfs.js: a file of the browser's own file system (OPFS) as a source, read at once into the engine's memory.
  *
- * Limits   Only in a dedicated worker. A handle locks the file against other tabs unless the browser knows read-only handles;
- *          where the lock is taken, web/cache/opfs.js opens the file as a Blob instead. Firefox refuses shared memory as a target:
- *          then bytes go through one buffer that is kept.
+ * Limits   Only in a dedicated worker. A handle locks the file against other tabs unless the browser knows read-only
+ *          handles; where the lock is taken, web/cache/opfs.js opens the file as a Blob instead. Firefox refuses shared
+ *          memory as a target: then bytes go through one buffer that is kept.
  */
 import { NookError } from '../errors.js'
 import { tooShort } from './source.js'
 
-/** @typedef {{read: (view: Uint8Array, options: {at: number}) => number, getSize: () => number, close: () => void}} SyncHandle */
+/**
+ * @typedef {{read: (view: Uint8Array, options: {at: number}) => number, getSize: () => number, close: () => void}}
+ *   SyncHandle
+ */
 
 /** @typedef {import('./source.js').FileSource} FileSource */
 
