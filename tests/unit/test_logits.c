@@ -68,8 +68,8 @@ static double tolerance_of(const reference *r) {
 static void check_exact(const reference *r, const bundle *b, const char *isa, uint32_t threads, float **kept) {
   host h = host_open(r->path, isa, threads, ",\"activations\":\"f32\"");
   uint32_t vocab = (uint32_t)host_info_number(&h, "vocabulary");
-  static const int lengths[] = {1, 7, 33, 80};
-  for (size_t i = 0; i < 4; i++) {
+  static const int lengths[] = {1, 7, 33, 80, 200};
+  for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
     char name[64];
     size_t n = 0, expected_n = 0;
     (void)snprintf(name, sizeof name, "len%d/ids", lengths[i]);
