@@ -56,7 +56,9 @@ endif()
 # -isystem rather than SYSTEM: CMake drops a compiler's own search folders, and with them what makes them system headers.
 target_include_directories(nook_simde SYSTEM INTERFACE "${simde_include}")
 
-if(NOOK_TESTS OR NOOK_FUZZ)
+# Without cmocka (-DNOOK_CMOCKA=OFF) the programs that need none are still built: mutate, the fuzzers.
+option(NOOK_CMOCKA "Build the unit tests, which need cmocka" ON)
+if((NOOK_TESTS OR NOOK_FUZZ) AND NOOK_CMOCKA)
   find_path(NOOK_CMOCKA_INCLUDE cmocka.h)
   find_library(NOOK_CMOCKA_LIBRARY cmocka)
   if(NOOK_CMOCKA_INCLUDE AND NOOK_CMOCKA_LIBRARY AND NOT NOOK_M32)

@@ -9,7 +9,7 @@ function(nook_program file folder)
 endfunction()
 
 set(folders unit grid)
-if(NOOK_FUZZ)
+if(NOOK_FUZZ OR NOT TARGET nook_cmocka)
   set(folders "") # the sanitize build runs them
 endif()
 foreach(folder IN LISTS folders)
@@ -34,3 +34,8 @@ foreach(file IN LISTS files)
     nook_program("${file}" fuzz tests/fuzz/replay_main.c)
   endif()
 endforeach()
+
+# Mutated model files (tests/mutation/*.test.js runs it); not in the fuzz build, which finds its own mutations.
+if(NOT NOOK_FUZZ)
+  nook_program(tests/mutation/mutate.c mutation tests/mutation/mutator.c)
+endif()
