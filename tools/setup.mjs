@@ -5,7 +5,7 @@
  *   node tools/setup.mjs            packages, toolchain, C sources, WebAssembly builds, page, default model
  *   node tools/setup.mjs --test     also the native build with sanitizers, and a browser
  *   node tools/setup.mjs --deep     (with --test) also the fuzzers' compiler and 32-bit libraries
- *   node tools/setup.mjs --build    only what goes into the package: WebAssembly builds, page, types
+ *   node tools/setup.mjs --build    only what goes into the package: WebAssembly builds, page
  *
  * Every step looks first whether its result is current (a stamp of the hashes of what it depends on) and is skipped then,
  * without a network and in milliseconds. Downloads and the toolchain lie in the shared cache, ${NOOK_CACHE:-~/.cache/nook}.
@@ -249,15 +249,6 @@ const webFiles = () => [...entries('web', 'vendor', 'precache.js', 'app'), ...en
 
 const cardFiles = () => entries('models').filter((path) => path.endsWith('.json'))
 
-async function types() {
-  const inputs = ['tsconfig.json', 'tsconfig.types.json', ...entries('web', 'vendor', 'precache.js', 'app', 'wasm')]
-  await stamped('types', hashOf(inputs), ['types/index.d.ts'], async () => {
-    say('Types …')
-    rmSync(join(root, 'types'), { recursive: true, force: true })
-    await run(['node', 'node_modules/typescript/bin/tsc', '-p', 'tsconfig.types.json'])
-  })
-}
-
 async function nativeTests() {
   const inputs = [...ENGINE, 'tests/unit', 'tests/grid', 'tests/fuzz']
   await stamped('native', hashOf(inputs), ['build/sanitize/CMakeCache.txt'], async () => {
@@ -329,7 +320,6 @@ async function bring() {
   await packages()
   await wasm()
   await page()
-  if (options.has('--build') || options.has('--test')) await types()
   if (options.has('--build')) return
   await fetchModel()
   if (options.has('--test')) {

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" />
 /**
  * The public interface of nooklm, for TypeScript. `index.js` (browsers) and `node.js` (Node) export the same names.
  */
