@@ -115,7 +115,7 @@ export class Capi {
       said = JSON.parse(this.memory.string(this.#c('nook_error')(context) >>> 0) || '{}')
     } catch { /* a sentence that is no JSON is a bug of C; the code still tells */ }
     const known = ERROR_CODES.find((one) => one === code) ?? 'internal'
-    return new NookError(known, said.message ?? `The engine failed (${code}).`, { hint: said.hint ?? '' })
+    return new NookError(known, sentence(said.message ?? `the engine failed (${code})`), { hint: said.hint ?? '' })
   }
 
   /* ---- Context ------------------------------------------------------------------------------------------------- */
@@ -345,4 +345,13 @@ export class Capi {
       throw new NookError('internal', `${what} gave no JSON: ${text.slice(0, 80)}.`, { cause: error })
     }
   }
+}
+
+/**
+ * C says "what is wrong with what", so that it can be put behind a place; alone it becomes a sentence.
+ * @param {string} text
+ */
+function sentence(text) {
+  const whole = `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`
 }

@@ -195,6 +195,8 @@ export class Engine {
         }
         yield { done: want.done, total: want.total }
       }
+    } catch (error) {
+      throw inFile(error, sources)
     } finally {
       if (!finished) capi.loadCancel(this.#context)
     }
@@ -417,6 +419,19 @@ export class Engine {
     if (this.#disposed) throw new NookError('data', 'This engine was disposed.')
     if (!this.#loaded) throw new NookError('data', 'No model is loaded.', { hint: 'Load one first.' })
   }
+}
+
+/**
+ * What is wrong with the content of a file, with the file's name.
+ * @param {unknown} error @param {FileSource[]} sources
+ * @returns {unknown}
+ */
+function inFile(error, sources) {
+  const name = sources[0]?.name ?? ''
+  if (!(error instanceof NookError) || (error.code !== 'format' && error.code !== 'unsupported')) return error
+  if (name === '' || sources.some((source) => error.message.includes(source.name))) return error
+  const more = sources.length > 1 ? ` and ${sources.length - 1} more` : ''
+  return new NookError(error.code, `${name}${more}: ${error.message}`, { cause: error, hint: error.hint })
 }
 
 /** @param {Capi} capi @returns {import('./cache/store.js').Hasher} */

@@ -14,7 +14,7 @@ import { atMost, check, hashOf, logitsOf, maxAbs, openBundle, relativeL2, same, 
 
 const PATHS = /** @type {const} */ (['float', 'default'])
 const BUILDS = /** @type {const} */ ([['base', 1], ['base', 3], ['relaxed', 1], ['relaxed', 2]])
-const LENGTHS = [1, 7, 33, 80]
+const LENGTHS = [1, 7, 33, 80, 200]
 
 /** @param {Env} env @returns {Promise<Row[]>} */
 export async function table(env) {
@@ -48,7 +48,7 @@ export async function checkModel(env, row) {
     for (const [build, threads] of BUILDS) {
       const what = `${row.file}, ${path} path, ${build} on ${threads} thread(s)`
       const llm = await env.load({
-        model: env.model(row.file), build, threads, contextSize: 128, ...(path === 'float' ? { activations: 'f32' } : {}),
+        model: env.model(row.file), build, threads, contextSize: 256, ...(path === 'float' ? { activations: 'f32' } : {}),
       })
       try {
         same([llm.info.build, llm.info.threads, llm.info.isa], [build, threads, build === 'base' ? 'simd128' : 'relaxed'], what)
@@ -90,7 +90,7 @@ async function checkBits(env, row) {
   for (const [path, threads] of /** @type {const} */ ([['float', 1], ['default', 2]])) {
     const what = `${row.file}, ${path} path, base on ${threads} thread(s)`
     const llm = await env.load({
-      model: env.model(row.file), build: 'base', threads, contextSize: 128, ...(path === 'float' ? { activations: 'f32' } : {}),
+      model: env.model(row.file), build: 'base', threads, contextSize: 256, ...(path === 'float' ? { activations: 'f32' } : {}),
     })
     try {
       same(await hashOf(await logitsOf(llm, ids)), row.hashes[path], what)
