@@ -91,10 +91,11 @@ const peakBytes = (pid) => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/$
 /**
  * Opens `url` in a fresh browser, runs `work` in the page with `argument`, and reports the page's renderer peak beside it.
  * @template T @param {string} url @param {string} work name of a function on window @param {unknown} argument
+ * @param {string} [kept] the folder of a profile that stays, for what a second visit finds; default: a fresh one
  * @returns {Promise<{result: T, peak: number}>}
  */
-export async function measurePage(url, work, argument) {
-  const profile = mkdtempSync(join(tmpdir(), 'nook-bench-'))
+export async function measurePage(url, work, argument, kept) {
+  const profile = kept ?? mkdtempSync(join(tmpdir(), 'nook-bench-'))
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: browserPath(),
     headless: true,
@@ -115,7 +116,7 @@ export async function measurePage(url, work, argument) {
     return { result: /** @type {any} */ (result), peak }
   } finally {
     await context.close()
-    rmSync(profile, { recursive: true, force: true })
+    if (kept === undefined) rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 

@@ -6,7 +6,9 @@
 
 nk_arena nk_arena_measure(void) { return (nk_arena){.base = NULL, .size = 0, .used = 0}; }
 
-void *nk_arena_take(nk_arena *arena, uint64_t count, uint64_t bytes) {
+/* The piece and its rounded size. */
+static void *take(nk_arena *arena, uint64_t count, uint64_t bytes, uint64_t *size) {
+  *size = 0;
   if (bytes != 0 && count > (UINT64_MAX - 2 * NK_ARENA_ALIGN) / bytes) {
     arena->used = UINT64_MAX;
     return NULL;
@@ -19,9 +21,20 @@ void *nk_arena_take(nk_arena *arena, uint64_t count, uint64_t bytes) {
   uint64_t start = arena->used;
   arena->used += wanted;
   if (arena->base == NULL || arena->used > arena->size) return NULL;
-  void *piece = arena->base + start;
-  memset(piece, 0, (size_t)wanted);
+  *size = wanted;
+  return arena->base + start;
+}
+
+void *nk_arena_take(nk_arena *arena, uint64_t count, uint64_t bytes) {
+  uint64_t size;
+  void *piece = take(arena, count, bytes, &size);
+  if (piece != NULL) memset(piece, 0, (size_t)size);
   return piece;
+}
+
+void *nk_arena_take_raw(nk_arena *arena, uint64_t count, uint64_t bytes) {
+  uint64_t size;
+  return take(arena, count, bytes, &size);
 }
 
 bool nk_arena_ok(const nk_arena *arena) {

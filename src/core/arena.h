@@ -24,6 +24,9 @@ nk_arena nk_arena_measure(void);
 /* Carves `count` × `bytes` zero-filled bytes. NULL while measuring, and NULL when the block is too small or the product
    wraps (then `used` says what would have been needed, and nk_arena_ok is false). */
 void *nk_arena_take(nk_arena *arena, uint64_t count, uint64_t bytes);
+/* The same, not filled: for large pieces that are written before they are read. Where the host gives pages when they are
+   first touched (all do), what is never written takes no memory. */
+void *nk_arena_take_raw(nk_arena *arena, uint64_t count, uint64_t bytes);
 
 /* False when a real arena was asked for more than it has, or a measuring one for more than the address space. */
 bool nk_arena_ok(const nk_arena *arena);

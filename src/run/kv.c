@@ -23,11 +23,28 @@ void nk_kv_carve(nk_kv *kv, nk_arena *arena, nk_kv_type type, uint32_t n_layers,
   uint64_t slots = (uint64_t)n_layers * n_heads * rounded;
   *kv = (nk_kv){.type = type, .n_layers = n_layers, .n_heads = n_heads, .head_dim = head_dim,
                 .positions = (uint32_t)rounded};
-  kv->keys = nk_arena_take(arena, slots, head_dim * element_bytes(type));
-  kv->values = nk_arena_take(arena, slots, head_dim * element_bytes(type));
+  kv->keys = nk_arena_take_raw(arena, slots, head_dim * element_bytes(type));
+  kv->values = nk_arena_take_raw(arena, slots, head_dim * element_bytes(type));
   if (type == NK_KV_Q8) {
-    kv->key_scales = nk_arena_take(arena, slots, sizeof(float));
-    kv->value_scales = nk_arena_take(arena, slots, sizeof(float));
+    kv->key_scales = nk_arena_take_raw(arena, slots, sizeof(float));
+    kv->value_scales = nk_arena_take_raw(arena, slots, sizeof(float));
+  }
+}
+
+void nk_kv_open(const nk_kv *kv, uint32_t first, uint32_t n) {
+  uint32_t tile = (first + NK_KV_TILE - 1) / NK_KV_TILE, end = (first + n + NK_KV_TILE - 1) / NK_KV_TILE;
+  if (tile >= end) return;
+  size_t at = (size_t)tile * NK_KV_TILE, count = (size_t)(end - tile) * NK_KV_TILE;
+  size_t bytes = kv->head_dim * element_bytes(kv->type);
+  for (uint32_t layer = 0; layer < kv->n_layers; layer++) {
+    for (uint32_t head = 0; head < kv->n_heads; head++) {
+      size_t start = scale_start(kv, layer, head) + at;
+      memset((uint8_t *)kv->keys + start * bytes, 0, count * bytes);
+      memset((uint8_t *)kv->values + start * bytes, 0, count * bytes);
+      if (kv->type != NK_KV_Q8) continue;
+      memset(kv->key_scales + start, 0, count * sizeof(float));
+      memset(kv->value_scales + start, 0, count * sizeof(float));
+    }
   }
 }
 

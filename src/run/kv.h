@@ -5,7 +5,8 @@
  *          dimension of eight keys and scores need no sums across lanes; values [positions][head_dim]. Rotary turns are
  *          applied before a key is stored. Types: F32; F16 (to nearest even, clamped to ±65504); Q8: int8 with one float32
  *          scale for each key and value of a head (max|x| / 127).
- * Memory   All carved from the session's arena; nothing grows.
+ * Memory   All carved from the session's arena; nothing grows. It is not filled beforehand: positions that no sequence
+ *          reaches take no pages.
  */
 #ifndef NOOK_RUN_KV_H
 #define NOOK_RUN_KV_H
@@ -27,6 +28,9 @@ typedef struct nk_kv {
 
 void nk_kv_carve(nk_kv *kv, nk_arena *arena, nk_kv_type type, uint32_t n_layers, uint32_t n_heads, uint32_t head_dim,
                  uint32_t positions);
+
+/* Clears the tiles that begin in positions [first, first + n), before anything is stored there: reads are of whole tiles. */
+void nk_kv_open(const nk_kv *kv, uint32_t first, uint32_t n);
 
 /* Stores key and value [head_dim] of one head at `position`. */
 void nk_kv_put(const nk_kv *kv, const nk_vec *vec, uint32_t layer, uint32_t head, uint32_t position, const float *key,

@@ -43,7 +43,7 @@ static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine
   s->branch = nk_arena_take(arena, m * d, sizeof *s->branch);
   s->ff = nk_arena_take(arena, m * 2 * c->n_ff, sizeof *s->ff);
   s->act = nk_arena_take(arena, nk_act_bytes(machine->ops, (uint32_t)m, act_cols), 1);
-  s->logits = nk_arena_take(arena, (uint64_t)s->logit_rows * s->model->vocab, sizeof *s->logits);
+  s->logits = nk_arena_take_raw(arena, (uint64_t)s->logit_rows * s->model->vocab, sizeof *s->logits);
   s->head_in = nk_arena_take(arena, s->logit_rows * d, sizeof *s->head_in);
   s->head_act = nk_arena_take(arena, nk_act_bytes(machine->ops, s->logit_rows, head_cols), 1);
   s->attention = nk_arena_take(arena, threads * nk_attention_scratch(c, s->options.context), sizeof *s->attention);
@@ -155,6 +155,7 @@ static void begin_batch(nk_session *s) {
   s->layer = 0;
   s->stage = NK_STAGE_ATTN_IN;
   s->rows_count = 0;
+  nk_kv_open(&s->kv, s->length, s->batch_n);
   nk_embed(s, s->feed + s->feed_done, s->batch_n);
   if (c->arch->rope == NK_ROPE_NONE) return;
   for (uint32_t t = 0; t < s->batch_n; t++) {
