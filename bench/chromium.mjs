@@ -27,7 +27,7 @@ export function serve(mounts, { isolated = false } = {}) {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname)
     const prefix = Object.keys(mounts).sort((a, b) => b.length - a.length).find((p) => path.startsWith(p))
     const file =
-      prefix === undefined ? '' : join(mounts[prefix], normalize(path.slice(prefix.length)).replace(/^(\.\.[/\\])+/, ''))
+      prefix === undefined ? '' : join(mounts[prefix] ?? '', normalize(path.slice(prefix.length)).replace(/^(\.\.[/\\])+/, ''))
     if (file === '' || !existsSync(file) || !statSync(file).isFile()) return void response.writeHead(404).end()
     const size = statSync(file).size
     const headers = {
@@ -106,12 +106,10 @@ export async function measurePage(url, work, argument, kept) {
     page.on('pageerror', (error) => console.error(`page: ${error.message}`))
     await page.goto(url)
     await page.waitForFunction((name) => typeof (/** @type {any} */ (globalThis)[name]) === 'function', work)
-    const result = await page.evaluate(
-      ([name, given]) =>
-        (globalThis)
-          /** @type {any} */ [/** @type {string} */ (name)](given),
-      [work, argument],
-    )
+    const result = await page.evaluate(([name, given]) => {
+      const scope = /** @type {any} */ (globalThis)
+      return scope[/** @type {string} */ (name)](given)
+    }, [work, argument])
     const peak = Math.max(...rendererPeaks(profile))
     return { result: /** @type {any} */ (result), peak }
   } finally {

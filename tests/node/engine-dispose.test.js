@@ -14,7 +14,9 @@ const linux = process.platform === 'linux'
 const look = () => {
   globalThis.gc()
   return {
-    rss: linux ? Number(/VmRSS:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024 : process.memoryUsage.rss(),
+    rss: linux
+      ? Number(/VmRSS:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024
+      : process.memoryUsage.rss(),
     threads: linux ? readdirSync('/proc/self/task').length : 0,
   }
 }
@@ -35,14 +37,22 @@ for (let i = 0; i < 100 && (after.threads > before.threads || after.rss > before
 console.log(JSON.stringify({ text: answer.choices[0].text, before, loaded, after }))
 `
 
-test('after dispose() of the default model on three threads the memory is back, the threads are gone and the process ends by itself', async (t) => {
-  const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'pipe'] })
+test('after dispose() the memory is back, the threads are gone and the process ends by itself', async (t) => {
+  const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '-e', program], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let out = ''
   let err = ''
-  child.stdout.setEncoding('utf8').on('data', (text) => { out += text })
-  child.stderr.setEncoding('utf8').on('data', (text) => { err += text })
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    out += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    err += text
+  })
   const late = setTimeout(() => child.kill('SIGKILL'), 120000)
-  const status = await new Promise((resolve) => { child.on('close', resolve) })
+  const status = await new Promise((resolve) => {
+    child.on('close', resolve)
+  })
   clearTimeout(late)
   assert.deepEqual([status, err], [0, ''], 'it ended by itself')
   t.diagnostic(out.trim())

@@ -28,7 +28,9 @@ export const nodeEnv = {
       post: (message) => worker.postMessage(message),
       listen(listener) {
         worker.on('message', listener)
-        worker.on('error', (error) => listener({ type: 'error', id: null, error: { name: error.name, message: error.message } }))
+        worker.on('error', (error) =>
+          listener({ type: 'error', id: null, error: { name: error.name, message: error.message } }),
+        )
       },
       end: () => worker.terminate(),
     }
@@ -63,7 +65,9 @@ export function keepFigures(file, where, name, figures) {
   let all = {}
   try {
     all = JSON.parse(readFileSync(path, 'utf8'))
-  } catch { /* the first figures */ }
+  } catch {
+    /* the first figures */
+  }
   all[where] = { ...all[where], [name]: figures }
   writeFileSync(path, `${JSON.stringify(all, null, 2)}\n`)
 }

@@ -1,6 +1,6 @@
 /*
  * engine-browser.js: runs the cases of tests/shared in a page of a real Chromium. The repository is served by the server of
- * `nook serve`: its policy (no eval, trusted types), COOP and COEP, so that threads and shared memory are those of the page.
+ * `nook serve`: its policy (no eval, trusted types), COOP and COEP, so that threads and shared memory are the page's.
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
@@ -15,16 +15,17 @@ export async function serveRepository() {
   const origin = await listen(site, 0, '127.0.0.1')
   return {
     origin,
-    close: () => new Promise((resolve) => {
-      site.closeAllConnections()
-      site.close(resolve)
-    }),
+    close: () =>
+      new Promise((resolve) => {
+        site.closeAllConnections()
+        site.close(resolve)
+      }),
   }
 }
 
 /**
- * One test for each case of a module, in one page; what a case returns is told and kept. The console must stay empty and the
- * policy unbroken.
+ * One test for each case of a module, in one page; what a case returns is told and kept. The console must stay empty and
+ * the policy unbroken.
  * @param {string} module of tests/shared
  * @param {{only?: (name: string) => boolean, figures?: string}} [options] figures: a file of tests/out
  * @returns {Promise<{page: () => import('playwright-core').Page}>} the page, for further tests of the same file
@@ -52,10 +53,17 @@ export async function runInChromium(module, options = {}) {
     test(name, async (t) => {
       const { page, faults } = browser
       faults.length = 0
-      const figures = await page.evaluate(([file, one]) => /** @type {any} */ (globalThis).runCase(file, one), [module, name])
+      const figures = await page.evaluate(
+        ([file, one]) => /** @type {any} */ (globalThis).runCase(file, one),
+        [module, name],
+      )
       /* A request that is meant to fail shows in the console, whatever the page does. */
       const expected = / (missing|offline)\b/.test(name) ? /Failed to load resource/ : /^$/
-      assert.deepEqual(faults.filter((fault) => !expected.test(fault)), [], 'the console stays empty')
+      assert.deepEqual(
+        faults.filter((fault) => !expected.test(fault)),
+        [],
+        'the console stays empty',
+      )
       assert.deepEqual(await violations(page), [], 'the policy is kept')
       if (figures === null) return
       t.diagnostic(JSON.stringify(figures))

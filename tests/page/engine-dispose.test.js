@@ -14,7 +14,9 @@ import { open, watch } from './helper.js'
 const MIB = 1048576
 /** @type {Awaited<ReturnType<typeof serveRepository>>} */
 let site
-before(async () => { site = await serveRepository() })
+before(async () => {
+  site = await serveRepository()
+})
 after(() => site?.close())
 
 /** @param {import('playwright-core').Page} page */
@@ -24,7 +26,11 @@ async function ready(page) {
 }
 
 test('after dispose() the workers are gone and the renderer has its memory back', async (t) => {
-  const browser = await chromium.launch({ executablePath: browserPath(), headless: true, args: ['--no-sandbox', '--disable-gpu'] })
+  const browser = await chromium.launch({
+    executablePath: browserPath(),
+    headless: true,
+    args: ['--no-sandbox', '--disable-gpu'],
+  })
   t.after(() => browser.close())
   const page = await browser.newPage()
   const faults = watch(page)
@@ -45,17 +51,25 @@ test('after dispose() the workers are gone and the renderer has its memory back'
     }
     return { rss, threads, workers: page.workers().length }
   }
-  const answer = (/** @type {string} */ path, /** @type {boolean} */ keep) => page.evaluate(async ([model, stay]) => {
-    const { nookEnv } = /** @type {any} */ (globalThis)
-    const llm = await nookEnv.load({ model: nookEnv.model(model), contextSize: 128, threads: 2 })
-    const { choices } = await llm.completions.create({ prompt: 'The capital of France is', max_tokens: 4, temperature: 0 })
-    if (stay === true) /** @type {any} */ (globalThis).kept = llm
-    else await llm.dispose()
-    return choices[0].text
-  }, /** @type {[string, boolean]} */ ([path, keep]))
+  const answer = (/** @type {string} */ path, /** @type {boolean} */ keep) =>
+    page.evaluate(async ([model, stay]) => {
+      const { nookEnv } = /** @type {any} */ (globalThis)
+      const llm = await nookEnv.load({ model: nookEnv.model(model), contextSize: 128, threads: 2 })
+      const { choices } = await llm.completions.create({
+        prompt: 'The capital of France is',
+        max_tokens: 4,
+        temperature: 0,
+      })
+      if (stay === true) /** @type {any} */ (globalThis).kept = llm
+      else await llm.dispose()
+      return choices[0].text
+    }, /** @type {[string, boolean]} */ ([path, keep]))
 
   await answer(TINY_MODEL, false) /* what a first worker costs for good: code, caches */
-  /** Looks until that holds, 10 s at most. @param {(seen: {rss: number, threads: number, workers: number}) => boolean} holds */
+  /**
+   * Looks until that holds, 10 s at most.
+   * @param {(seen: {rss: number, threads: number, workers: number}) => boolean} holds
+   */
   const settle = async (holds) => {
     let seen = await look()
     for (let i = 0; i < 100 && !holds(seen); i++) {
@@ -82,18 +96,19 @@ test('offline: a model that was kept loads and answers, one that was not is a do
   const { context, page, close } = await open()
   t.after(close)
   await ready(page)
-  const answer = (/** @type {string} */ path) => page.evaluate(async (model) => {
-    const { nookEnv } = /** @type {any} */ (globalThis)
-    try {
-      const llm = await nookEnv.load({ model: nookEnv.model(model), contextSize: 64, threads: 1, cache: 'opfs' })
-      const { usage } = await llm.completions.create({ prompt: 'abc', max_tokens: 3, ignore_end: true })
-      await llm.dispose()
-      return String(usage.completion_tokens)
-    } catch (error) {
-      const { code, message, hint } = /** @type {any} */ (error)
-      return `${code}: ${message} ${hint}`
-    }
-  }, path)
+  const answer = (/** @type {string} */ path) =>
+    page.evaluate(async (model) => {
+      const { nookEnv } = /** @type {any} */ (globalThis)
+      try {
+        const llm = await nookEnv.load({ model: nookEnv.model(model), contextSize: 64, threads: 1, cache: 'opfs' })
+        const { usage } = await llm.completions.create({ prompt: 'abc', max_tokens: 3, ignore_end: true })
+        await llm.dispose()
+        return String(usage.completion_tokens)
+      } catch (error) {
+        const { code, message, hint } = /** @type {any} */ (error)
+        return `${code}: ${message} ${hint}`
+      }
+    }, path)
   assert.equal(await answer(TINY_MODEL), '3')
   let asked = 0
   await context.route(/\.gguf$/, (route) => {
@@ -102,5 +117,8 @@ test('offline: a model that was kept loads and answers, one that was not is a do
   })
   assert.equal(await answer(TINY_MODEL), '3', 'the kept one')
   assert.equal(asked, 0, 'nobody was asked for it')
-  assert.match(await answer('tests/fixtures/tiny/mistral.gguf'), /^download: \S*mistral\.gguf cannot be reached\. Check the connection/)
+  assert.match(
+    await answer('tests/fixtures/tiny/mistral.gguf'),
+    /^download: \S*mistral\.gguf cannot be reached\. Check the connection/,
+  )
 })

@@ -25,7 +25,8 @@ const browserEnv = {
       post: (message) => worker.postMessage(message),
       listen(listener) {
         worker.onmessage = (event) => listener(event.data)
-        worker.onerror = (event) => listener({ type: 'error', id: null, error: { name: 'Error', message: event.message } })
+        worker.onerror = (event) =>
+          listener({ type: 'error', id: null, error: { name: 'Error', message: event.message } })
       },
       end: () => worker.terminate(),
     }

@@ -22,7 +22,7 @@ import { serve } from '../../web/worker-core.js'
 /**
  * @typedef {object} Port one end of a conversation with a worker
  * @property {(message: unknown) => void} post
- * @property {(listener: (message: any) => void) => void} listen errors of the worker itself come as {type: 'error', id: null}
+ * @property {(listener: (message: any) => void) => void} listen errors of the worker: {type: 'error', id: null}
  * @property {() => unknown} end
  */
 
@@ -99,7 +99,8 @@ export function sameBits(a, b, what) {
   check(a.length === b.length, `${what}: ${a.length} numbers rather than ${b.length}`)
   const x = new Uint32Array(a.buffer, a.byteOffset, a.length)
   const y = new Uint32Array(b.buffer, b.byteOffset, b.length)
-  for (let i = 0; i < x.length; i++) if (x[i] !== y[i]) throw new Error(`${what}: element ${i} is ${a[i]} in one way and ${b[i]} in the other`)
+  for (let i = 0; i < x.length; i++)
+    if (x[i] !== y[i]) throw new Error(`${what}: element ${i} is ${a[i]} in one way and ${b[i]} in the other`)
 }
 
 /** @param {ArrayBufferView<ArrayBuffer>} view @returns {Promise<string>} SHA-256 of its bytes, by the host */
@@ -117,7 +118,12 @@ export async function hashOf(view) {
 export async function openBundle(env, stem) {
   const json = JSON.parse(new TextDecoder().decode(await env.read(`${stem}.json`)))
   const { buffer } = await env.read(`${stem}.bin`)
-  const kinds = /** @type {Record<string, any>} */ ({ f32: Float32Array, f64: Float64Array, i32: Int32Array, u8: Uint8Array })
+  const kinds = /** @type {Record<string, any>} */ ({
+    f32: Float32Array,
+    f64: Float64Array,
+    i32: Int32Array,
+    u8: Uint8Array,
+  })
   const find = (/** @type {string} */ name) => {
     const tensor = json.tensors[name]
     if (tensor === undefined) return undefined
@@ -171,7 +177,9 @@ function talk(port) {
 export const workerOf = (env) => talk(env.spawn())
 
 /** What `load` takes over the protocol for a file of the repository. @param {Env} env @param {string} path */
-export const filesOf = (env, path) => ({ files: [env.name === 'node' ? { path: env.model(path) } : { url: env.model(path) }] })
+export const filesOf = (env, path) => ({
+  files: [env.name === 'node' ? { path: env.model(path) } : { url: env.model(path) }],
+})
 
 /**
  * The worker's code in this very thread, over a MessageChannel, so that a test can count the engine's steps.
@@ -179,13 +187,20 @@ export const filesOf = (env, path) => ({ files: [env.name === 'node' ? { path: e
  */
 export function coreHere(env) {
   const { port1, port2 } = new MessageChannel()
-  const core = serve({
-    post: (message, transfer) => port1.postMessage(message, transfer ?? []),
-    listen: (listener) => { port1.onmessage = (event) => listener(event.data) },
-  }, env.host)
+  const core = serve(
+    {
+      post: (message, transfer) => port1.postMessage(message, transfer ?? []),
+      listen: (listener) => {
+        port1.onmessage = (event) => listener(event.data)
+      },
+    },
+    env.host,
+  )
   const client = talk({
     post: (message) => port2.postMessage(message),
-    listen: (listener) => { port2.onmessage = (event) => listener(event.data) },
+    listen: (listener) => {
+      port2.onmessage = (event) => listener(event.data)
+    },
     end() {
       core.engine?.dispose()
       port1.close()
@@ -206,7 +221,10 @@ export async function logitsOf(llm, ids, chunk) {
   const all = new Float32Array(ids.length * vocabulary)
   let rows = 0
   for await (const piece of llm.logits(ids, chunk === undefined ? {} : { chunk })) {
-    check(piece.first === rows && piece.vocabulary === vocabulary, `a piece of logits begins at ${piece.first}, not at ${rows}`)
+    check(
+      piece.first === rows && piece.vocabulary === vocabulary,
+      `a piece of logits begins at ${piece.first}, not at ${rows}`,
+    )
     all.set(piece.data, piece.first * vocabulary)
     rows += piece.rows
   }

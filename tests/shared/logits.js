@@ -1,8 +1,8 @@
 /*
  * logits.js: every model of tests/fixtures against its reference, at every position, in every build and way.
  *
- * Per model  Builds base, base-threads, relaxed, relaxed-threads; float path (activations "f32") and default path; whole, in
- *            chunks of 5, token by token.
+ * Per model  Builds base, base-threads, relaxed, relaxed-threads; float path (activations "f32") and default path; whole,
+ *            in chunks of 5, token by token.
  * Bars       Float path: max abs 2e-4 (3e-4 where the fixture's README says so). Default path: rel L2 0.08. One build gives
  *            the same bits in every way and on any number of threads; the base builds give the bits of
  *            tests/fixtures/determinism.json, which the native scalar kernels wrote.
@@ -13,7 +13,12 @@ import { atMost, check, hashOf, logitsOf, maxAbs, openBundle, relativeL2, same, 
 /** @typedef {{file: string, bundle: string, ids: string, hashes: {float: string, default: string}}} Row */
 
 const PATHS = /** @type {const} */ (['float', 'default'])
-const BUILDS = /** @type {const} */ ([['base', 1], ['base', 3], ['relaxed', 1], ['relaxed', 2]])
+const BUILDS = /** @type {const} */ ([
+  ['base', 1],
+  ['base', 3],
+  ['relaxed', 1],
+  ['relaxed', 2],
+])
 const LENGTHS = [1, 7, 33, 80, 200]
 
 /** @param {Env} env @returns {Promise<Row[]>} */
@@ -27,8 +32,11 @@ export async function cases(env) {
   const all = {}
   for (const row of await table(env)) {
     const name = row.file.replace(/^.*\//, '').replace(/\.gguf$/, '')
-    if (!row.file.startsWith('tests/')) all[`${name}: the base build has the bits of the native scalar kernels`] = (inside) => checkBits(inside, row)
-    else all[`${name}: the reference's logits, the same bits in every way, those of native in the base build`] = (inside) => checkModel(inside, row)
+    if (!row.file.startsWith('tests/'))
+      all[`${name}: the base build has the bits of the native scalar kernels`] = (inside) => checkBits(inside, row)
+    else
+      all[`${name}: the reference's logits, the same bits in every way, those of native in the base build`] = (inside) =>
+        checkModel(inside, row)
   }
   return all
 }
@@ -48,10 +56,18 @@ export async function checkModel(env, row) {
     for (const [build, threads] of BUILDS) {
       const what = `${row.file}, ${path} path, ${build} on ${threads} thread(s)`
       const llm = await env.load({
-        model: env.model(row.file), build, threads, contextSize: 256, ...(path === 'float' ? { activations: 'f32' } : {}),
+        model: env.model(row.file),
+        build,
+        threads,
+        contextSize: 256,
+        ...(path === 'float' ? { activations: 'f32' } : {}),
       })
       try {
-        same([llm.info.build, llm.info.threads, llm.info.isa], [build, threads, build === 'base' ? 'simd128' : 'relaxed'], what)
+        same(
+          [llm.info.build, llm.info.threads, llm.info.isa],
+          [build, threads, build === 'base' ? 'simd128' : 'relaxed'],
+          what,
+        )
         let lengths = 0
         for (const length of LENGTHS) {
           const ids = bundle.find(`len${length}/ids`)
@@ -87,10 +103,17 @@ export async function checkModel(env, row) {
 /** A model whose logits are compared elsewhere: only the bits of the base build. @param {Env} env @param {Row} row */
 async function checkBits(env, row) {
   const ids = (await openBundle(env, row.bundle)).get(row.ids)
-  for (const [path, threads] of /** @type {const} */ ([['float', 1], ['default', 2]])) {
+  for (const [path, threads] of /** @type {const} */ ([
+    ['float', 1],
+    ['default', 2],
+  ])) {
     const what = `${row.file}, ${path} path, base on ${threads} thread(s)`
     const llm = await env.load({
-      model: env.model(row.file), build: 'base', threads, contextSize: 256, ...(path === 'float' ? { activations: 'f32' } : {}),
+      model: env.model(row.file),
+      build: 'base',
+      threads,
+      contextSize: 256,
+      ...(path === 'float' ? { activations: 'f32' } : {}),
     })
     try {
       same(await hashOf(await logitsOf(llm, ids)), row.hashes[path], what)

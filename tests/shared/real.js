@@ -27,19 +27,23 @@ export async function cases(env) {
   /** @type {import('./kit.js').Cases} */
   const all = {}
   for (const path of /** @type {const} */ (['float', 'default'])) {
-    all[`SmolLM2, ${path} path, relaxed build: logits, log-probabilities and greedy tokens against the references`] =
-      (inside) => checkPrompts(inside, path, 'relaxed', inside.name === 'node' ? PROMPTS : PROMPTS_IN_PAGE)
+    all[`SmolLM2, ${path} path, relaxed build: logits, log-probabilities and greedy tokens against the references`] = (
+      inside,
+    ) => checkPrompts(inside, path, 'relaxed', inside.name === 'node' ? PROMPTS : PROMPTS_IN_PAGE)
   }
   if (env.name === 'node') {
     for (const path of /** @type {const} */ (['float', 'default'])) {
-      all[`SmolLM2, ${path} path, base build: the same for one prompt`] = (inside) => checkPrompts(inside, path, 'base', ['capital'])
+      all[`SmolLM2, ${path} path, base build: the same for one prompt`] = (inside) =>
+        checkPrompts(inside, path, 'base', ['capital'])
     }
     for (const path of /** @type {const} */ (['float', 'default'])) {
-      all[`SmolLM2, ${path} path: perplexity of a text of 2,016 tokens, whole and in windows of 512`] = (inside) => checkPerplexity(inside, path)
+      all[`SmolLM2, ${path} path: perplexity of a text of 2,016 tokens, whole and in windows of 512`] = (inside) =>
+        checkPerplexity(inside, path)
     }
   }
-  all['SmolLM2: every chat of the reference, text byte for byte and ids equal; control tokens in messages stay text'] = checkChats
-  all['SmolLM2: every string of the tokenizer\'s reference has its ids'] = checkStrings
+  all['SmolLM2: every chat of the reference, text byte for byte and ids equal; control tokens in messages stay text'] =
+    checkChats
+  all["SmolLM2: every string of the tokenizer's reference has its ids"] = checkStrings
   return all
 }
 
@@ -71,9 +75,10 @@ function divergence(logits, lse, ids, reference, referenceLse) {
   let left = 1
   let leftOurs = 1
   for (let i = 0; i < ids.length; i++) {
-    const p = Math.exp(/** @type {number} */ (reference[i]) - referenceLse)
-    const log = /** @type {number} */ (logits[/** @type {number} */ (ids[i])]) - lse
-    sum += p * (/** @type {number} */ (reference[i]) - referenceLse - log)
+    const logP = Number(reference[i]) - referenceLse
+    const p = Math.exp(logP)
+    const log = Number(logits[Number(ids[i])]) - lse
+    sum += p * (logP - log)
     left -= p
     leftOurs -= Math.exp(log)
   }
@@ -107,7 +112,13 @@ async function checkPrompts(env, path, build, prompts) {
   try {
     const { info } = await worker.send('load', {
       model: filesOf(env, REAL_MODEL),
-      options: { build, threads: 2, contextSize: 512, cache: 'memory', ...(path === 'float' ? { activations: 'f32' } : {}) },
+      options: {
+        build,
+        threads: 2,
+        contextSize: 512,
+        cache: 'memory',
+        ...(path === 'float' ? { activations: 'f32' } : {}),
+      },
     })
     same([info.build, info.activations], [build, path === 'float' ? 'f32' : 'auto'], 'the build and path that run')
     for (const prompt of prompts) {
@@ -118,19 +129,27 @@ async function checkPrompts(env, path, build, prompts) {
       positions += ids.length
 
       const { ids: greedy } = await worker.send('generate', {
-        input: { ids }, options: { max_tokens: bundle.get('f32/greedy_ids').length, temperature: 0, ignore_end: true },
+        input: { ids },
+        options: { max_tokens: bundle.get('f32/greedy_ids').length, temperature: 0, ignore_end: true },
       })
       const agreement = greedyAgreement(bundle, 'f32', greedy, path === 'float' ? 0.01 : 0.5)
       const other = greedyAgreement(bundle, 'llamacpp', greedy, 0.5)
-      check(agreement.ok || (path === 'default' && other.ok),
-        `${prompt}, ${path} path, ${build}: greedy tokens agree for ${agreement.agreeing} steps of ${agreement.binding} that bind (llama.cpp: ${other.agreeing} of ${other.binding})`)
+      check(
+        agreement.ok || (path === 'default' && other.ok),
+        `${prompt}, ${path} path, ${build}: greedy tokens agree for ${agreement.agreeing} steps of ${agreement.binding} ` +
+          `that bind (llama.cpp: ${other.agreeing} of ${other.binding})`,
+      )
       figures[prompt] = {
-        ...measured, top1: measured.hits / ids.length,
-        greedy_agree_f32: agreement.agreeing, greedy_binding_f32: agreement.binding,
-        greedy_agree_llamacpp: other.agreeing, greedy_binding_llamacpp: other.binding,
+        ...measured,
+        top1: measured.hits / ids.length,
+        greedy_agree_f32: agreement.agreeing,
+        greedy_binding_f32: agreement.binding,
+        greedy_agree_llamacpp: other.agreeing,
+        greedy_binding_llamacpp: other.binding,
       }
     }
-    if (path === 'default' && prompts.length === PROMPTS.length) check(hits / positions >= 0.95, `top-1 pooled is ${hits / positions}, at least 0.95`)
+    if (path === 'default' && prompts.length === PROMPTS.length)
+      check(hits / positions >= 0.95, `top-1 pooled is ${hits / positions}, at least 0.95`)
     return { ...figures, pooled_top1: hits / positions, positions }
   } finally {
     await worker.end()
@@ -139,14 +158,23 @@ async function checkPrompts(env, path, build, prompts) {
 
 /**
  * Logits of every position, as they come, against f32/.
- * @param {ReturnType<typeof workerOf>} worker @param {any} bundle @param {Int32Array} ids @param {Path} path @param {string} what
+ * @param {ReturnType<typeof workerOf>} worker @param {any} bundle @param {Int32Array} ids @param {Path} path
+ * @param {string} what
  */
 async function checkLogits(worker, bundle, ids, path, what) {
   const topIds = bundle.get('f32/top50_ids')
   const topLogits = bundle.get('f32/top50_logits')
   const sums = bundle.get('f32/logsumexp')
   const next = bundle.get('f32/next_logprob')
-  const measured = { max_abs_top50: 0, max_abs_logsumexp: 0, max_abs_next: 0, mean_abs_next: 0, max_abs_last: NaN, mean_kl: 0, hits: 0 }
+  const measured = {
+    max_abs_top50: 0,
+    max_abs_logsumexp: 0,
+    max_abs_next: 0,
+    mean_abs_next: 0,
+    max_abs_last: NaN,
+    mean_kl: 0,
+    hits: 0,
+  }
   let position = 0
   worker.side.onEvent = ({ event }) => {
     if (event.type !== 'rows') return
@@ -156,7 +184,13 @@ async function checkLogits(worker, bundle, ids, path, what) {
       const reference = topLogits.subarray(from, to)
       const wanted = topIds.subarray(from, to)
       const lse = logSumExp(row)
-      measured.max_abs_top50 = Math.max(measured.max_abs_top50, maxAbs(Float32Array.from(wanted, (id) => row[id]), reference))
+      measured.max_abs_top50 = Math.max(
+        measured.max_abs_top50,
+        maxAbs(
+          Float32Array.from(wanted, (id) => row[id]),
+          reference,
+        ),
+      )
       measured.max_abs_logsumexp = Math.max(measured.max_abs_logsumexp, Math.abs(lse - sums[position]))
       measured.mean_kl += divergence(row, lse, wanted, reference, sums[position]) / ids.length
       if (argmax(row) === wanted[argmax(reference)]) measured.hits++
@@ -171,7 +205,8 @@ async function checkLogits(worker, bundle, ids, path, what) {
   worker.side.onEvent = () => {}
   same(position, ids.length, `${what}: rows of logits`)
   if (path === 'float') {
-    for (const key of /** @type {const} */ (['max_abs_top50', 'max_abs_logsumexp', 'max_abs_last'])) atMost(measured[key], 2e-3, `${what}: ${key}`)
+    for (const key of /** @type {const} */ (['max_abs_top50', 'max_abs_logsumexp', 'max_abs_last']))
+      atMost(measured[key], 2e-3, `${what}: ${key}`)
     atMost(measured.max_abs_next, 1e-3, `${what}: next_logprob, max abs`)
   } else {
     atMost(measured.mean_kl, 0.015, `${what}: mean KL`)
@@ -189,7 +224,10 @@ async function checkPerplexity(env, path) {
   const text = await env.read(`${FOLDER}/ppl_text.txt`)
   const { f32 } = bundle.meta.results
   const llm = await env.load({
-    model: env.model(REAL_MODEL), contextSize: 2048, threads: 2, ...(path === 'float' ? { activations: 'f32' } : {}),
+    model: env.model(REAL_MODEL),
+    contextSize: 2048,
+    threads: 2,
+    ...(path === 'float' ? { activations: 'f32' } : {}),
   })
   try {
     same(Array.from(await llm.tokenize(text)), Array.from(bundle.get('ids')), 'the tokens of the text')
@@ -197,12 +235,24 @@ async function checkPerplexity(env, path) {
     const windows = await llm.perplexity(text, { window: 512 })
     same([whole.tokens, windows.tokens], [f32.n_full, f32.n_chunk512], 'scored tokens')
     const figures = {
-      full_context: whole.perplexity, full_context_f32: f32.ppl_full_context, full_context_off: whole.perplexity / f32.ppl_full_context - 1,
-      chunk512: windows.perplexity, chunk512_f32: f32.ppl_chunk512_all, chunk512_off: windows.perplexity / f32.ppl_chunk512_all - 1,
+      full_context: whole.perplexity,
+      full_context_f32: f32.ppl_full_context,
+      full_context_off: whole.perplexity / f32.ppl_full_context - 1,
+      chunk512: windows.perplexity,
+      chunk512_f32: f32.ppl_chunk512_all,
+      chunk512_off: windows.perplexity / f32.ppl_chunk512_all - 1,
     }
     const allowed = path === 'float' ? 5e-4 : 1e-2
-    atMost(Math.abs(figures.full_context_off), allowed, `perplexity of the whole text ${whole.perplexity} against ${f32.ppl_full_context}`)
-    atMost(Math.abs(figures.chunk512_off), allowed, `perplexity in windows ${windows.perplexity} against ${f32.ppl_chunk512_all}`)
+    atMost(
+      Math.abs(figures.full_context_off),
+      allowed,
+      `perplexity of the whole text ${whole.perplexity} against ${f32.ppl_full_context}`,
+    )
+    atMost(
+      Math.abs(figures.chunk512_off),
+      allowed,
+      `perplexity in windows ${windows.perplexity} against ${f32.ppl_chunk512_all}`,
+    )
     return figures
   } finally {
     await llm.dispose()
@@ -222,42 +272,54 @@ async function withModel(env, work) {
 }
 
 /** @param {Env} env */
-const checkChats = (env) => withModel(env, async (llm) => {
-  const { cases: chats } = JSON.parse(new TextDecoder().decode(await env.read(`${FOLDER}/chat_template.json`)))
-  let smuggled = 0
-  for (const [i, one] of chats.entries()) {
-    const { text, spans } = await llm.renderChat({ messages: one.messages, add_generation_prompt: one.add_generation_prompt })
-    same(text, one.rendered, `chat ${i}: its text`)
-    const bytes = new TextEncoder().encode(text)
-    const pieces = spans.map((/** @type {any} */ span) => ({
-      text: new TextDecoder().decode(bytes.subarray(span.start, span.start + span.length)), parse_special: span.parse_special,
-    }))
-    same(Array.from(await llm.tokenize(pieces)), one.ids_untrusted, `chat ${i}: its ids`)
-    if (JSON.stringify(one.ids_untrusted) !== JSON.stringify(one.ids_parse_special)) smuggled++
-    if (!one.add_generation_prompt) continue
-    const { usage } = await llm.chat.completions.create({ messages: one.messages, max_tokens: 1, reuse: false })
-    same(usage.prompt_tokens, one.ids_untrusted.length, `chat ${i}: tokens that the model read`)
-  }
-  check(smuggled > 0, 'no chat of the reference holds a control token in a message')
-  return { chats: chats.length, with_control_tokens_in_messages: smuggled }
-})
+const checkChats = (env) =>
+  withModel(env, async (llm) => {
+    const { cases: chats } = JSON.parse(new TextDecoder().decode(await env.read(`${FOLDER}/chat_template.json`)))
+    let smuggled = 0
+    for (const [i, one] of chats.entries()) {
+      const { text, spans } = await llm.renderChat({
+        messages: one.messages,
+        add_generation_prompt: one.add_generation_prompt,
+      })
+      same(text, one.rendered, `chat ${i}: its text`)
+      const bytes = new TextEncoder().encode(text)
+      const pieces = spans.map((/** @type {any} */ span) => ({
+        text: new TextDecoder().decode(bytes.subarray(span.start, span.start + span.length)),
+        parse_special: span.parse_special,
+      }))
+      same(Array.from(await llm.tokenize(pieces)), one.ids_untrusted, `chat ${i}: its ids`)
+      if (JSON.stringify(one.ids_untrusted) !== JSON.stringify(one.ids_parse_special)) smuggled++
+      if (!one.add_generation_prompt) continue
+      const { usage } = await llm.chat.completions.create({ messages: one.messages, max_tokens: 1, reuse: false })
+      same(usage.prompt_tokens, one.ids_untrusted.length, `chat ${i}: tokens that the model read`)
+    }
+    check(smuggled > 0, 'no chat of the reference holds a control token in a message')
+    return { chats: chats.length, with_control_tokens_in_messages: smuggled }
+  })
 
 /** @param {Env} env */
-const checkStrings = (env) => withModel(env, async (llm) => {
-  const { cases: strings } = JSON.parse(new TextDecoder().decode(await env.read('tests/fixtures/tokenizers/smollm2_strings.json')))
-  let plain = 0
-  let special = 0
-  for (const [i, one] of strings.entries()) {
-    const bytes = Uint8Array.from(one.hex.match(/../g) ?? [], (/** @type {string} */ pair) => parseInt(pair, 16))
-    const ids = await llm.tokenize(bytes) /* without a reference it must only not fail */
-    if (one.ids === undefined) continue
-    same(Array.from(ids), one.ids, `string ${i} (${one.hex})`)
-    if (typeof one.text === 'string') same(Array.from(await llm.tokenize(one.text)), one.ids, `string ${i} as text`)
-    plain++
-    if (one.ids_parse_special === undefined) continue
-    same(Array.from(await llm.tokenize(bytes, { special: true })), one.ids_parse_special, `string ${i}, control tokens parsed`)
-    special++
-  }
-  check(plain >= 299 && special > 0, `only ${plain} strings with ids, ${special} with control tokens`)
-  return { strings: plain, with_control_tokens: special }
-})
+const checkStrings = (env) =>
+  withModel(env, async (llm) => {
+    const { cases: strings } = JSON.parse(
+      new TextDecoder().decode(await env.read('tests/fixtures/tokenizers/smollm2_strings.json')),
+    )
+    let plain = 0
+    let special = 0
+    for (const [i, one] of strings.entries()) {
+      const bytes = Uint8Array.from(one.hex.match(/../g) ?? [], (/** @type {string} */ pair) => parseInt(pair, 16))
+      const ids = await llm.tokenize(bytes) /* without a reference it must only not fail */
+      if (one.ids === undefined) continue
+      same(Array.from(ids), one.ids, `string ${i} (${one.hex})`)
+      if (typeof one.text === 'string') same(Array.from(await llm.tokenize(one.text)), one.ids, `string ${i} as text`)
+      plain++
+      if (one.ids_parse_special === undefined) continue
+      same(
+        Array.from(await llm.tokenize(bytes, { special: true })),
+        one.ids_parse_special,
+        `string ${i}, control tokens parsed`,
+      )
+      special++
+    }
+    check(plain >= 299 && special > 0, `only ${plain} strings with ids, ${special} with control tokens`)
+    return { strings: plain, with_control_tokens: special }
+  })
