@@ -155,7 +155,8 @@ static nk_status make_room(nk_generation *g, nk_error *error) {
   g->prompt_n -= of_prompt < drop ? of_prompt : drop;
   g->dropped += drop;
   g->tell_shift = true;
-  nk_session_trim(g->session, keep);
+  /* The last token is read again even when it stays: its logits are needed (a context of two keeps one). */
+  nk_session_trim(g->session, keep < g->length ? keep : g->length - 1);
   uint32_t known = nk_session_length(g->session);
   return nk_session_feed(g->session, g->sequence + known, g->length - known, 0, error);
 }
