@@ -78,10 +78,9 @@ nk_status nk_score_rows_step(nk_score *score, nk_score_rows *rows, nk_error *err
   if (score->row >= count) {
     bool batch_done;
     nk_session_step(session, &batch_done);
-    score->row = 0;
     first = nk_session_rows_first(session);
     count = batch_done ? nk_session_rows_count(session) : 0;
-    if (score->options.from > first) score->row = score->options.from - first;
+    if (batch_done) score->row = score->options.from > first ? score->options.from - first : 0;
     rows->done = nk_session_length(session);
     rows->finished = score->row >= count && !nk_session_feeding(session);
     if (score->row >= count) return NK_STATUS_OK;
@@ -150,14 +149,22 @@ nk_status nk_score_choices_begin(nk_score **out, nk_session *session, uint32_t v
   return NK_STATUS_OK;
 }
 
-/* log p of `count` tokens, token i from row i of the batch that was just done (from row `row` on). */
-static nk_status add_rows(nk_score *score, double *sum, uint32_t row, const int32_t *tokens, uint32_t count,
-                          nk_error *error) {
-  for (uint32_t i = 0; i < count; i++) {
-    const float *logits = nk_session_logits(score->session, row + i, 1);
-    if (logits == NULL) return nk_fail(error, NK_STATUS_INTERNAL, "row %u of the batch is not there", row + i);
-    *sum += (double)logits[tokens[i]] - nk_log_sum_exp(logits, score->vocab);
+/* Adds log p of the choice's tokens that the next rows of the batch that was just done predict; as many rows a call as there
+   is room for logits. */
+static nk_status add_rows(nk_score *score, nk_error *error) {
+  nk_session *session = score->session;
+  uint32_t left = nk_session_rows_count(session) - score->row, limit = nk_session_logit_rows(session);
+  uint32_t n = left < limit ? left : limit;
+  const float *logits = nk_session_logits(session, score->row, n);
+  if (logits == NULL)
+    return nk_fail(error, NK_STATUS_INTERNAL, "rows %u to %u of the batch are not there", score->row, score->row + n);
+  /* Row i of a choice's tokens predicts its token i + 1. */
+  uint32_t first = nk_session_rows_first(session) - score->n + score->row;
+  const int32_t *tokens = score->choices + score->start[score->choice] + first + 1;
+  for (uint32_t i = 0; i < n; i++, logits += score->vocab) {
+    score->sums[score->choice] += (double)logits[tokens[i]] - nk_log_sum_exp(logits, score->vocab);
   }
+  score->row += n;
   return NK_STATUS_OK;
 }
 
@@ -189,21 +196,21 @@ static nk_status next_choice(nk_score *score, bool *finished, nk_error *error) {
 }
 
 nk_status nk_score_choices_step(nk_score *score, bool *finished, nk_error *error) {
-  *finished = false;
-  bool batch_done;
-  nk_session_step(score->session, &batch_done);
-  if (!batch_done) return NK_STATUS_OK;
+  *finished = score->prompt_read && score->choice == score->n_choices;
   nk_status status;
-  if (!score->prompt_read) {
-    if (nk_session_feeding(score->session)) return NK_STATUS_OK;
-    if ((status = read_prompt_end(score, error)) != NK_STATUS_OK) return status;
-    return next_choice(score, finished, error);
+  if (!score->prompt_read || score->row >= nk_session_rows_count(score->session)) {
+    bool batch_done;
+    nk_session_step(score->session, &batch_done);
+    if (!batch_done) return NK_STATUS_OK;
+    score->row = 0;
+    if (!score->prompt_read) {
+      if (nk_session_feeding(score->session)) return NK_STATUS_OK;
+      if ((status = read_prompt_end(score, error)) != NK_STATUS_OK) return status;
+      return next_choice(score, finished, error);
+    }
   }
-  /* Row i of this batch predicts token i + 1 of the choice. */
-  uint32_t first = nk_session_rows_first(score->session) - score->n, count = nk_session_rows_count(score->session);
-  const int32_t *tokens = score->choices + score->start[score->choice] + first + 1;
-  if ((status = add_rows(score, &score->sums[score->choice], 0, tokens, count, error)) != NK_STATUS_OK) return status;
-  if (nk_session_feeding(score->session)) return NK_STATUS_OK;
+  if ((status = add_rows(score, error)) != NK_STATUS_OK) return status;
+  if (score->row < nk_session_rows_count(score->session) || nk_session_feeding(score->session)) return NK_STATUS_OK;
   return next_choice(score, finished, error);
 }
 
