@@ -66,7 +66,7 @@ static nk_status read_files(const cJSON *json, nk_load_file **out, uint32_t *n, 
 }
 
 nk_status nook_load_begin(nook_context *context, const char *options) {
-  if (context->machine.ops == NULL)
+  if (context->machine.ops == NULL || context->machine.pool == NULL)
     return nk_fail(&context->error, NK_STATUS_INTERNAL, "the context was not created whole");
   if (context->operation != NK_IDLE) {
     return nk_fail_hint(&context->error, NK_STATUS_BUSY, "End it first.", "another operation is under way");
@@ -98,6 +98,8 @@ nk_status nook_load_begin(nook_context *context, const char *options) {
   nk_kv_type kv_default = exact ? NK_KV_F32 : NK_KV_F16;
   context->wanted = (nk_session_options){.context = tokens, .batch = batch, .float_activations = exact,
                                          .kv = kv == UINT32_MAX ? kv_default : (nk_kv_type)kv};
+  cJSON_free(context->info_text); /* an earlier plan's facts would look like this file's */
+  context->info_text = NULL;
   context->plan_only = plan;
   context->planned = false;
   context->operation = NK_LOADING;
@@ -156,7 +158,6 @@ nk_status nook_load_step(nook_context *context, nook_want *want) {
   if (context->operation != NK_LOADING) return nk_fail(&context->error, NK_STATUS_DATA, "nothing is being loaded");
   nk_status status = step(context, want);
   if (status != NK_STATUS_OK) {
-    nook_load_cancel(context);
     nook_unload(context);
     memset(want, 0, sizeof *want);
     return status;
@@ -179,6 +180,7 @@ void nook_load_cancel(nook_context *context) {
 }
 
 void nook_unload(nook_context *context) {
+  nook_load_cancel(context);
   nk_score_free(context->score);
   nk_generation_free(context->generation);
   nk_session_free(context->session);
@@ -194,7 +196,7 @@ void nook_unload(nook_context *context) {
   context->ids_capacity = 0;
   context->text = NULL;
   context->info_text = NULL;
-  if (context->operation != NK_LOADING) context->operation = NK_IDLE;
+  context->operation = NK_IDLE;
 }
 
 void nook_session_clear(nook_context *context) {
