@@ -50,7 +50,6 @@ nook_context *nook_create(const char *options, nk_status *status) {
 
 void nook_destroy(nook_context *context) {
   if (context == NULL) return;
-  nook_load_cancel(context);
   nook_unload(context);
   nk_pool_free(context->machine.pool);
   cJSON_free(context->error_text);
@@ -99,7 +98,9 @@ const char *nook_info(nook_context *context) { return context->info_text == NULL
 
 /* ---- Threads and memory ------------------------------------------------------------------------------------------ */
 
-void nook_thread_main(nook_context *context, uint32_t index) { nk_pool_help(context->machine.pool, index); }
+void nook_thread_main(nook_context *context, uint32_t index) {
+  if (context != NULL && context->machine.pool != NULL) nk_pool_help(context->machine.pool, index);
+}
 
 void nook_threads_stop(nook_context *context) {
   if (context != NULL && context->machine.pool != NULL) nk_pool_stop(context->machine.pool);

@@ -147,6 +147,7 @@ void nk_pool_run(nk_pool *pool, uint32_t n, uint32_t grain, nk_pool_task task, v
 }
 
 void nk_pool_help(nk_pool *pool, uint32_t index) {
+  if (index == 0 || index >= pool->threads) return; /* it would share another's scratch, or have none */
   uint32_t seen = 0;
   for (;;) {
     wait_for_change(pool, &pool->epoch, seen);

@@ -28,7 +28,7 @@ uint32_t nk_pool_threads(const nk_pool *pool);
 /* Runs task over [0, n) in pieces of `grain` items, taken first come first served. */
 void nk_pool_run(nk_pool *pool, uint32_t n, uint32_t grain, nk_pool_task task, void *argument);
 
-/* A helper's life; index in [1, threads). */
+/* A helper's life; index in [1, threads), else it returns at once. */
 void nk_pool_help(nk_pool *pool, uint32_t index);
 /* Sends every helper home; nk_pool_help returns. */
 void nk_pool_stop(nk_pool *pool);
