@@ -12,6 +12,7 @@ nk_status nook_generate_begin(nook_context *context, const int32_t *ids, uint32_
   nk_status status = nk_context_ready(context);
   if (status != NK_STATUS_OK) return status;
   forget(context);
+  if (ids == NULL && count > 0) return nk_fail(&context->error, NK_STATUS_DATA, "the prompt's tokens are missing");
   if (context->model->tokenizer == NULL) {
     return nk_fail_hint(&context->error, NK_STATUS_DATA, "Ask for logits instead.", "the model's file has no tokenizer");
   }

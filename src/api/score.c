@@ -6,6 +6,7 @@
 nk_status nook_eval_begin(nook_context *context, const int32_t *ids, uint32_t count, const char *options) {
   nk_status status = nk_context_ready(context);
   if (status != NK_STATUS_OK) return status;
+  if (ids == NULL && count > 0) return nk_fail(&context->error, NK_STATUS_DATA, "the tokens are missing");
   uint32_t chunk = 0, from = 0;
   bool reuse = true, nll = false;
   const nk_json_option table[] = {
@@ -52,6 +53,8 @@ nk_status nook_choices_begin(nook_context *context, const int32_t *ids, uint32_t
                              const uint32_t *choice_start, uint32_t n_choices) {
   nk_status status = nk_context_ready(context);
   if (status != NK_STATUS_OK) return status;
+  if (n_choices > 0 && ((ids == NULL && count > 0) || choice_ids == NULL || choice_start == NULL))
+    return nk_fail(&context->error, NK_STATUS_DATA, "the tokens of the prompt or of the choices are missing");
   status = nk_score_choices_begin(&context->score, context->session, context->model->vocab, ids, count, choice_ids,
                                   choice_start, n_choices, &context->error);
   if (status == NK_STATUS_OK) context->operation = NK_CHOOSING;

@@ -29,7 +29,9 @@ nk_status nook_tokenize(nook_context *context, const char *text, uint32_t bytes,
   *count = 0;
   nk_status status = need_tokenizer(context);
   if (status != NK_STATUS_OK) return status;
-  if (text == NULL && bytes > 0) return nk_fail(&context->error, NK_STATUS_DATA, "the text is missing");
+  if ((text == NULL && bytes > 0) || (spans == NULL && n_spans > 0) || n_spans == UINT32_MAX)
+    return nk_fail(&context->error, NK_STATUS_DATA, "the text or its spans are missing");
+  if (text == NULL) text = "";
   if ((flags & ~NOOK_TOKENIZE_ADD_SPECIAL) != 0)
     return nk_fail(&context->error, NK_STATUS_DATA, "unknown tokenize flags %u", flags);
   nk_span *parts = calloc((size_t)n_spans + 1, sizeof *parts);
@@ -67,6 +69,7 @@ nk_status nook_detokenize(nook_context *context, const int32_t *ids, uint32_t co
   *bytes = 0;
   nk_status status = need_tokenizer(context);
   if (status != NK_STATUS_OK) return status;
+  if (ids == NULL && count > 0) return nk_fail(&context->error, NK_STATUS_DATA, "the tokens are missing");
   const nk_tokenizer *tokenizer = context->model->tokenizer;
   size_t total = 0;
   for (uint32_t i = 0; i < count; i++) {
