@@ -1,4 +1,5 @@
 /* load.c: loading a model through the public interface; see nook.h and model/load.h. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,11 +154,25 @@ static nk_status step(nook_context *context, nook_want *want) {
   return finish(context);
 }
 
+/* What to do about a file where whoever refused it knew nothing better. */
+static void advise(nk_error *error) {
+  if (error->hint[0] != '\0') return;
+  if (error->status == NK_STATUS_FORMAT) {
+    (void)snprintf(error->hint, sizeof error->hint,
+                   "The file is damaged or was converted wrongly: fetch it again, or convert it anew.");
+  } else if (error->status == NK_STATUS_UNSUPPORTED) {
+    (void)snprintf(error->hint, sizeof error->hint, "docs/support.md lists what can be loaded.");
+  } else if (error->status == NK_STATUS_MEMORY) {
+    (void)snprintf(error->hint, sizeof error->hint, "Choose a smaller model or a shorter context.");
+  }
+}
+
 nk_status nook_load_step(nook_context *context, nook_want *want) {
   memset(want, 0, sizeof *want);
   if (context->operation != NK_LOADING) return nk_fail(&context->error, NK_STATUS_DATA, "nothing is being loaded");
   nk_status status = step(context, want);
   if (status != NK_STATUS_OK) {
+    advise(&context->error);
     nook_unload(context);
     memset(want, 0, sizeof *want);
     return status;

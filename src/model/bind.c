@@ -67,10 +67,14 @@ static nk_status bind_matrix(binder *b, nk_matrix *matrix, const char *name, uin
   uint32_t file;
   const nk_gguf_tensor *tensor = find(b, name, true, &file);
   if (tensor == NULL) return required ? missing(b, name) : NK_STATUS_OK;
-  if (tensor->dimension[0] != cols || tensor->dimension[1] != rows || tensor->dimension[2] != 1 ||
-      tensor->dimension[3] != 1) {
-    return nk_fail(b->error, NK_STATUS_FORMAT, "the tensor %s is %llu × %llu, but the model's sizes make it %llu × %llu",
-                   name, (unsigned long long)tensor->dimension[1], (unsigned long long)tensor->dimension[0],
+  if (tensor->dimension[2] != 1 || tensor->dimension[3] != 1) {
+    return nk_fail(b->error, NK_STATUS_FORMAT,
+                   "the tensor %s has %u dimensions, but a matrix is needed", name, tensor->n_dimensions);
+  }
+  if (tensor->dimension[0] != cols || tensor->dimension[1] != rows) {
+    return nk_fail(b->error, NK_STATUS_FORMAT,
+                   "the tensor %s is %llu × %llu, but the model's sizes make it %llu × %llu", name,
+                   (unsigned long long)tensor->dimension[1], (unsigned long long)tensor->dimension[0],
                    (unsigned long long)rows, (unsigned long long)cols);
   }
   b->model->parameters += rows * cols;
@@ -102,7 +106,8 @@ static nk_status bind_vector(binder *b, const float **vector, const char *name, 
   if (tensor == NULL) return required ? missing(b, name) : NK_STATUS_OK;
   uint64_t elements = tensor->dimension[0] * tensor->dimension[1] * tensor->dimension[2] * tensor->dimension[3];
   if (elements != n) {
-    return nk_fail(b->error, NK_STATUS_FORMAT, "the tensor %s has %llu elements, but the model's sizes make it %llu", name,
+    return nk_fail(b->error, NK_STATUS_FORMAT,
+                   "the tensor %s has %llu elements, but the model's sizes make it %llu", name,
                    (unsigned long long)elements, (unsigned long long)n);
   }
   b->model->parameters += n;

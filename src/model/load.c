@@ -141,7 +141,8 @@ static nk_status check_split(const nk_loader *loader, uint32_t index, nk_error *
   if (count == 0) count = 1;
   if (count != loader->n_parts) {
     return nk_fail_hint(error, NK_STATUS_FORMAT, "Give all parts of the model, in order.",
-                        "file %u says the model has %u parts, but %u files were given", index + 1, count, loader->n_parts);
+                        "file %u says the model has %u part%s, but %u file%s given", index + 1, count,
+                        count == 1 ? "" : "s", loader->n_parts, loader->n_parts == 1 ? " was" : "s were");
   }
   if (number != index) {
     return nk_fail_hint(error, NK_STATUS_FORMAT, "Give the parts in order, the first part first.",
@@ -155,7 +156,7 @@ static nk_status step_headers(nk_loader *loader, nk_request *request, nk_error *
     part *p = &loader->parts[i];
     while (!p->parsed) {
       if (p->available < p->goal || (p->available == 0 && p->file.bytes == 0)) {
-        if (p->file.bytes == 0) return nk_fail(error, NK_STATUS_FORMAT, "file %u is empty", i + 1);
+        if (p->file.bytes == 0) return nk_fail(error, NK_STATUS_FORMAT, "file %u is empty: it has only 0 bytes", i + 1);
         nk_status status = reserve(p, p->goal, error);
         if (status != NK_STATUS_OK) return status;
         uint64_t length = p->goal - p->available;
@@ -449,15 +450,27 @@ nk_status nk_loader_step(nk_loader *loader, nk_request *request, nk_error *error
   return status;
 }
 
+/* Rotary frequencies are divided by them. */
+static nk_status check_rope_factors(const nk_model *model, nk_error *error) {
+  for (uint32_t i = 0; model->rope_factors != NULL && i < model->config.n_rot / 2; i++) {
+    if (model->rope_factors[i] > 0.0f) continue;
+    return nk_fail(error, NK_STATUS_FORMAT, "the tensor rope_freqs.weight is %g at element %u; its factors are above 0",
+                   (double)model->rope_factors[i], i);
+  }
+  return NK_STATUS_OK;
+}
+
 nk_status nk_loader_take(nk_loader *loader, nk_model **out, nk_error *error) {
   if (loader->phase != PHASE_DONE) return nk_fail(error, NK_STATUS_INTERNAL, "the model was taken before it was whole");
   nk_model *model = loader->model;
+  nk_status status = check_rope_factors(model, error);
+  if (status != NK_STATUS_OK) return status;
   part *first = &loader->parts[0];
   /* The header stays (token texts point into it) without the bytes that came after it. Moving it moves what points into it,
      so the table is made anew. */
   uint64_t bytes = first->gguf.header_bytes, more = 0;
   nk_gguf_free(&first->gguf);
-  nk_status status = reserve(first, bytes, error);
+  status = reserve(first, bytes, error);
   if (status != NK_STATUS_OK) return status;
   status = nk_gguf_parse(&model->gguf, first->buffer, bytes, first->file.bytes, &more, error);
   if (status != NK_STATUS_OK) return status;

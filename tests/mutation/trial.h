@@ -33,6 +33,7 @@ typedef struct trial_outcome {
   nk_status status;     /* OK: loaded */
   char code[32];        /* of nook_error() */
   char message[1200];   /* the sentence of nook_error(), as JSON holds it */
+  char hint[400];       /* what to do, or "" */
   char broken[400];     /* a contract that did not hold; "" when all did */
   uint64_t logits_hash; /* FNV-1a over the bits of all logits, NaN as one value */
   int32_t drawn[TRIAL_DRAW];
@@ -82,6 +83,8 @@ static inline void trial_error(nook_context *context, nk_status status, trial_ou
     if (status == NK_STATUS_INTERNAL) TRIAL_BROKEN(out, "an internal error: %.200s", message);
     (void)snprintf(out->code, sizeof out->code, "%s", code);
     (void)snprintf(out->message, sizeof out->message, "%s", message);
+    const char *hint = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "hint"));
+    (void)snprintf(out->hint, sizeof out->hint, "%s", hint == NULL ? "" : hint);
   }
   cJSON_Delete(json);
 }
@@ -177,6 +180,7 @@ static inline void trial_run(nook_context *context, const trial_file *file, cons
   if (out->broken[0] != '\0') return;
   if (out->status != NK_STATUS_OK) {
     trial_error(context, out->status, out);
+    if (out->hint[0] == '\0') TRIAL_BROKEN(out, "nothing says what to do after: %.200s", out->message);
     nook_want want;
     if (nook_load_step(context, &want) != NK_STATUS_DATA) TRIAL_BROKEN(out, "a failed load goes on");
     return;

@@ -79,7 +79,8 @@ function trial({ capi, context }, one, file) {
     } catch (error) {
       if (!(error instanceof NookError) || error.code === 'internal') throw error
       ended?.(error.code)
-      out.message = bytesOf(error.message)
+      /* the engine's own words: the shim makes a sentence of them */
+      out.message = bytesOf(JSON.parse(capi.memory.string(/** @type {any} */ (capi.c['nook_error'])(context) >>> 0)).message)
     }
   }
   const steps = () => {
