@@ -14,6 +14,9 @@ if(NOOK_FUZZ OR NOT TARGET nook_cmocka)
 endif()
 foreach(folder IN LISTS folders)
   file(GLOB files CONFIGURE_DEPENDS tests/${folder}/*.c)
+  if(APPLE)
+    list(FILTER files EXCLUDE REGEX "/test_engine_memory\\.c$") # Apple's linker has no --wrap
+  endif()
   foreach(file IN LISTS files)
     nook_program("${file}" ${folder})
     get_filename_component(name "${file}" NAME_WE)
@@ -23,6 +26,12 @@ foreach(folder IN LISTS folders)
       ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1;ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1")
   endforeach()
 endforeach()
+
+if(TARGET test_engine_memory) # its own malloc in the place of the system's, for the whole program
+  foreach(function malloc calloc realloc aligned_alloc free)
+    target_link_options(test_engine_memory PRIVATE "-Wl,--wrap=${function}")
+  endforeach()
+endif()
 
 file(GLOB files CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
 foreach(file IN LISTS files)

@@ -270,6 +270,9 @@ nk_status nk_json_options(const char *text, const nk_json_option *table, size_t 
   if (status != NK_STATUS_OK) return status;
   const char *stopped = text;
   cJSON *tree = cJSON_ParseWithLengthOpts(text, length + 1, &stopped, 1);
+  if (tree == NULL && nk_json_well_formed(text)) {
+    return nk_fail(error, NK_STATUS_MEMORY, "no memory for the options");
+  }
   if (tree == NULL) {
     return nk_fail(error, NK_STATUS_DATA, "the options are not valid JSON at byte %zu: \"%s\"", (size_t)(stopped - text),
                    nk_label_of(stopped, (size_t)(end - stopped)).text);

@@ -36,12 +36,14 @@ typedef struct nk_json_option {
 /*
  * Reads the object `text` by `table` [n]. NULL or "" is {}. A key that is missing or null leaves its target as it is.
  * DATA, naming the key and what is allowed: unknown key, wrong type, out of range, no integer, duplicate key, too deep, too
- * long, an escaped NUL, no JSON (cJSON does not tell that from memory running out). Then no target was written and *root is
- * NULL.
+ * long, an escaped NUL, no JSON. MEMORY when it runs out. Then no target was written and *root is NULL.
  * *root owns the tree that VALUE targets point into; the caller cJSON_Delete()s it (NULL is fine). `root` may be NULL when
  * the table has no VALUE.
  */
 nk_status nk_json_options(const char *text, const nk_json_option *table, size_t n, cJSON **root, nk_error *error);
+
+/* True: JSON beyond doubt, so that cJSON's failure to parse it is a lack of memory (json_syntax.c). Allocates nothing. */
+bool nk_json_well_formed(const char *text);
 
 /* Adds bytes [length] as a string, made valid first: ill-formed UTF-8 and NULs become U+FFFD. False when memory is out. */
 bool nk_json_text(cJSON *object, const char *key, const char *bytes, size_t length);

@@ -284,7 +284,11 @@ cJSON *nk_generation_result(const nk_generation *g) {
     whole = nk_json_text(root, "stop", g->options.stops[stop].bytes, g->options.stops[stop].length);
   }
   cJSON *ids = whole ? cJSON_CreateIntArray(g->drawn, (int)g->n_drawn) : NULL;
-  whole = ids != NULL && cJSON_AddItemToObject(root, "ids", ids);
+  if (ids != NULL && !cJSON_AddItemToObject(root, "ids", ids)) { /* its key could not be had */
+    cJSON_Delete(ids);
+    ids = NULL;
+  }
+  whole = ids != NULL;
   if (whole && g->logprobs != NULL) whole = add_logprobs(root, g);
   if (whole) return root;
   cJSON_Delete(root);

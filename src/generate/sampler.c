@@ -278,8 +278,9 @@ static uint32_t keep_min_p(nk_candidate *candidates, uint32_t n, double min_p) {
 static nk_status take_logits(nk_sampler *sampler, const float *logits, nk_error *error) {
   for (uint32_t i = 0; i < sampler->vocab; i++) {
     if (!(logits[i] <= FLT_MAX)) { /* NaN too */
-      return nk_fail(error, NK_STATUS_INTERNAL, "the logit of token %u is %s: the model's arithmetic broke", i,
-                     logits[i] > FLT_MAX ? "infinite" : "not a number");
+      return nk_fail_hint(error, NK_STATUS_FORMAT, "Its weights overflow: fetch the file again, or take another model.",
+                          "the logit of token %u is %s: the model's arithmetic broke", i,
+                          logits[i] > FLT_MAX ? "infinite" : "not a number");
     }
     sampler->candidates[i] = (nk_candidate){logits[i], i};
   }
@@ -330,7 +331,10 @@ nk_status nk_sampler_draw(nk_sampler *sampler, const float *logits, const int32_
   for (uint32_t i = 0; i < sampler->vocab; i++) {
     if (candidates[i].score >= -FLT_MAX) candidates[n++] = candidates[i];
   }
-  if (n == 0) return nk_fail(error, NK_STATUS_INTERNAL, "every token of the vocabulary has been ruled out");
+  if (n == 0) {
+    return nk_fail_hint(error, NK_STATUS_FORMAT, "Its weights overflow: fetch the file again, or take another model.",
+                        "every token of the vocabulary has been ruled out: no logit is finite");
+  }
   if (o->temperature <= 0) {
     *token = (int32_t)greedy(candidates, n);
     return NK_STATUS_OK;

@@ -83,7 +83,7 @@ nk_status nk_sampler_init(nk_sampler *sampler, const nk_sampler_options *options
 
 /*
  * Draws the next token. logits [vocab] are not changed. past [n_past]: the tokens so far, of which the first n_prompt are
- * the prompt's; those outside the vocabulary are passed over. INTERNAL when a logit is NaN or +infinity (a model whose
+ * the prompt's; those outside the vocabulary are passed over. FORMAT when a logit is NaN or +infinity (a model whose
  * arithmetic broke), or none is finite.
  */
 nk_status nk_sampler_draw(nk_sampler *sampler, const float *logits, const int32_t *past, uint32_t n_past, uint32_t n_prompt,

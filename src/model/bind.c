@@ -186,7 +186,7 @@ static nk_status read_vocab(binder *b) {
   if (tensor == NULL) return missing(b, "token_embd.weight");
   if (tensor->dimension[1] > NK_TOKENIZER_MAX_VOCAB) {
     return nk_fail(b->error, NK_STATUS_FORMAT,
-                   "token_embd.weight has %llu rows, more than the %u tokens that are supported",
+                   "the tensor token_embd.weight has %llu rows, more than the %u tokens that are supported",
                    (unsigned long long)tensor->dimension[1], NK_TOKENIZER_MAX_VOCAB);
   }
   b->model->vocab = (uint32_t)tensor->dimension[1];

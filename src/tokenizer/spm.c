@@ -70,7 +70,7 @@ static nk_status lay_out(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena 
   }
   if (status != NK_STATUS_OK) return status;
   if (scores == NULL || scores->count != tokenizer->vocab.n) {
-    return nk_fail(error, NK_STATUS_FORMAT, "tokenizer.ggml.scores has %llu entries for %u tokens",
+    return nk_fail(error, NK_STATUS_FORMAT, "the key tokenizer.ggml.scores has %llu entries for %u tokens",
                    (unsigned long long)(scores == NULL ? 0 : scores->count), tokenizer->vocab.n);
   }
   spm->scores = scores->value;

@@ -15,7 +15,7 @@ nk_status nk_tokenizer_get_id(const nk_gguf *gguf, const char *key, uint32_t n_v
   if (pair == NULL) return NK_STATUS_OK;
   if (pair->type == NK_GGUF_ARRAY || pair->type == NK_GGUF_STRING || pair->type == NK_GGUF_F32 ||
       pair->type == NK_GGUF_F64 || pair->type == NK_GGUF_BOOL) {
-    return nk_fail(error, NK_STATUS_FORMAT, "%s is not an integer", key);
+    return nk_fail(error, NK_STATUS_FORMAT, "the key %s is not an integer", key);
   }
   int64_t value = nk_gguf_integer_at(pair, 0);
   if (value >= 0 && value < (int64_t)n_vocab) *id = (uint32_t)value;

@@ -44,7 +44,7 @@ nk_status nk_vocab_lay_out(nk_vocab *vocab, const nk_gguf *gguf, nk_arena *arena
                    (unsigned long long)tokens->count, NK_TOKENIZER_MAX_VOCAB);
   }
   if (types != NULL && types->count != tokens->count) {
-    return nk_fail(error, NK_STATUS_FORMAT, "tokenizer.ggml.token_type has %llu entries for %llu tokens",
+    return nk_fail(error, NK_STATUS_FORMAT, "the key tokenizer.ggml.token_type has %llu entries for %llu tokens",
                    (unsigned long long)types->count, (unsigned long long)tokens->count);
   }
   vocab->n = (uint32_t)tokens->count;

@@ -336,8 +336,27 @@ static void scanning_agrees_with_the_definition_of_utf8(void **state) {
   }
 }
 
+static void a_text_is_well_formed_or_doubtful_as_cjson_sees_it(void **state) {
+  (void)state;
+  static const char *const sound[] = {"{}", "[]", " [ ] ", "0", "-1.5e+3", "\"a\\u00e9\\n\"", "[1,[2,{\"a\":[]}],null]",
+                                      "{\"a\" : true , \"b\":{\"c\":[false,{}]}}", "[{},[],\"\"]", "\t\r\n1\n"};
+  static const char *const doubtful[] = {"", " ", "{", "}", "[", "]", "[1", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}",
+                                         "{a:1}", "{1:1}", "[1 2]", "1 2", "[1}", "{\"a\":1]", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\n\"",
+                                         "-", "01", "1.", ".5", "1e", "+1", "tru", "nul", "\"\\ud800\"", "[[1]"};
+  for (size_t i = 0; i < sizeof sound / sizeof *sound; i++) {
+    if (!nk_json_well_formed(sound[i])) fail_msg("%s is well-formed", sound[i]);
+    cJSON *tree = cJSON_ParseWithOpts(sound[i], NULL, 1);
+    assert_non_null(tree);
+    cJSON_Delete(tree);
+  }
+  for (size_t i = 0; i < sizeof doubtful / sizeof *doubtful; i++) {
+    if (nk_json_well_formed(doubtful[i])) fail_msg("%s is not well-formed", doubtful[i]);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_text_is_well_formed_or_doubtful_as_cjson_sees_it),
       cmocka_unit_test(nothing_given_leaves_every_target_as_it_is),
       cmocka_unit_test(every_kind_is_read_into_its_target),
       cmocka_unit_test(wrong_types_and_values_are_refused_with_what_is_allowed),

@@ -97,11 +97,11 @@ static void broken_logits_are_an_error_with_a_sentence(void **state) {
   int32_t token;
   const float nan[4] = {0, 1, NAN, 2}, infinite[4] = {0, INFINITY, 1, 2},
               none[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
-  assert_int_equal(nk_sampler_draw(&f.sampler, nan, NULL, 0, 0, &token, &error), NK_STATUS_INTERNAL);
+  assert_int_equal(nk_sampler_draw(&f.sampler, nan, NULL, 0, 0, &token, &error), NK_STATUS_FORMAT);
   assert_non_null(strstr(error.text, "the logit of token 2 is not a number"));
-  assert_int_equal(nk_sampler_draw(&f.sampler, infinite, NULL, 0, 0, &token, &error), NK_STATUS_INTERNAL);
+  assert_int_equal(nk_sampler_draw(&f.sampler, infinite, NULL, 0, 0, &token, &error), NK_STATUS_FORMAT);
   assert_non_null(strstr(error.text, "the logit of token 1 is infinite"));
-  assert_int_equal(nk_sampler_draw(&f.sampler, none, NULL, 0, 0, &token, &error), NK_STATUS_INTERNAL);
+  assert_int_equal(nk_sampler_draw(&f.sampler, none, NULL, 0, 0, &token, &error), NK_STATUS_FORMAT);
   assert_non_null(strstr(error.text, "every token of the vocabulary has been ruled out"));
   free(f.scratch);
 }
