@@ -111,6 +111,7 @@ function trial({ capi, context }, one, file) {
     if (speaks) {
       const hash = new Fnv()
       const cut = TEXT.length - 13
+      /** @type {Int32Array} */
       let tokens = new Int32Array(0)
       attempt(() => {
         tokens = capi.tokenize(context, TEXT, [{ start: 0, length: cut, parse_special: true }, { start: cut, length: 13, parse_special: false }],
