@@ -110,7 +110,7 @@ test('a mutation that hangs or leaks is told with seed, file and case', async ()
 
 for (const path of models) {
   test(`${nameOf(path)}: cut and changed, it is refused with a sentence or loads`, (t) =>
-    tryFile(t, path, deep ? { cuts: 200, changes: 2000 } : { cuts: 20, changes: 100 }))
+    tryFile(t, path, deep ? { cuts: 200, changes: 2000 } : { cuts: 10, changes: 60 }))
 }
 
 for (const path of vocabularies) {
