@@ -375,14 +375,20 @@ void nk_block_stage(nk_session *s, const nk_layer *layer, nk_stage stage) {
   }
 }
 
+uint64_t nk_attention_products(const nk_session *s, uint32_t window, uint32_t n) {
+  const nk_config *c = &s->model->config;
+  uint64_t seen = (uint64_t)s->length + n;
+  if (window != 0 && window < seen) seen = window;
+  return 2 * 2 * seen * c->n_heads * c->head_dim; /* scores and values, both in float32 */
+}
+
 static uint64_t elements(const nk_linear *linear) { return (uint64_t)linear->matrix.rows * linear->matrix.cols; }
 
 uint64_t nk_block_products(const nk_session *s, const nk_layer *layer, nk_stage stage) {
-  uint64_t m = s->batch_n;
-  const nk_config *c = &s->model->config;
+  uint64_t m = s->options.float_activations ? 2ull * s->batch_n : s->batch_n;
   switch (stage) {
     case NK_STAGE_ATTN_IN: return m * (elements(&layer->qkv[0]) + elements(&layer->qkv[1]) + elements(&layer->qkv[2]));
-    case NK_STAGE_ATTN: return 2 * m * c->n_heads * c->head_dim * (s->length + m);
+    case NK_STAGE_ATTN: return s->batch_n * nk_attention_products(s, layer->window, s->batch_n);
     case NK_STAGE_ATTN_OUT: return m * elements(&layer->attn_out);
     case NK_STAGE_FFN_IN: return m * (elements(&layer->gate) + elements(&layer->up));
     case NK_STAGE_FFN_OUT: return m * elements(&layer->down);

@@ -56,8 +56,10 @@ uint64_t nk_attention_scratch(const nk_config *config, uint32_t context);
 
 /* Runs one stage of one layer over the session's batch. */
 void nk_block_stage(nk_session *session, const nk_layer *layer, nk_stage stage);
-/* Multiplications of that stage, for the size of a step. */
+/* Multiplications of that stage, for the size of a step; those in float32 count twice. */
 uint64_t nk_block_products(const nk_session *session, const nk_layer *layer, nk_stage stage);
+/* Of attention in one layer, at most, for each of the next n tokens. */
+uint64_t nk_attention_products(const nk_session *session, uint32_t window, uint32_t n);
 
 /* x [batch_n, d] from the token ids of the batch. */
 void nk_embed(nk_session *session, const int32_t *ids, uint32_t n);

@@ -148,10 +148,20 @@ nk_status nk_session_feed(nk_session *s, const int32_t *ids, uint32_t n, uint32_
   return NK_STATUS_OK;
 }
 
+/* Attention's work grows with what was read before, and a stage of a layer is the smallest piece of a step: further on in a
+   long sequence batches become smaller. That changes no bit. */
+static uint32_t next_batch(const nk_session *s) {
+  const nk_config *c = &s->model->config;
+  uint32_t left = s->feed_n - s->feed_done, n = left < s->feed_chunk ? left : s->feed_chunk;
+  uint32_t window = c->arch->window_period == 0 ? c->window : 0;
+  uint64_t fitting = NK_STEP_PRODUCTS / nk_attention_products(s, window, n) / 4 * 4;
+  if (fitting < 4) fitting = 4;
+  return n < fitting ? n : (uint32_t)fitting;
+}
+
 static void begin_batch(nk_session *s) {
   const nk_config *c = &s->model->config;
-  uint32_t left = s->feed_n - s->feed_done;
-  s->batch_n = left < s->feed_chunk ? left : s->feed_chunk;
+  s->batch_n = next_batch(s);
   s->layer = 0;
   s->stage = NK_STAGE_ATTN_IN;
   s->rows_count = 0;
@@ -178,7 +188,7 @@ void nk_session_step(nk_session *s, bool *batch_done) {
   if (s->batch_n == 0) begin_batch(s);
   for (uint64_t products = 0; products < NK_STEP_PRODUCTS;) {
     const nk_layer *layer = &s->model->layers[s->layer];
-    products += nk_block_products(s, layer, s->stage) * (s->options.float_activations ? 2 : 1);
+    products += nk_block_products(s, layer, s->stage);
     nk_block_stage(s, layer, s->stage);
     s->stage++;
     if (s->stage < NK_STAGE_COUNT) continue;

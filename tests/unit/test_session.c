@@ -176,6 +176,36 @@ static void a_long_choice_is_read_in_bounded_steps_and_sums_its_tokens_losses(vo
   host_close(&h);
 }
 
+/* A step's length must not grow with the sequence: late batches are smaller, and their bits are the same. */
+static void batches_become_smaller_far_on_in_a_long_sequence(void **state) {
+  (void)state;
+  enum { N = 4200 };
+  host h = host_open(MODEL, "auto", 1, ",\"context\":4200,\"batch\":512");
+  int32_t *ids = malloc(N * sizeof *ids);
+  float last[VOCAB];
+  uint32_t seed = 5, before = 0, late = 0;
+  assert_non_null(ids);
+  for (uint32_t i = 0; i < N; i++) ids[i] = (int32_t)below(&seed, VOCAB);
+  assert_int_equal(nook_eval_begin(h.context, ids, N, "{\"from\":4199}"), NK_STATUS_OK);
+  for (nook_rows rows = {0}; !rows.finished; before = rows.done) {
+    assert_int_equal(nook_eval_step(h.context, &rows), NK_STATUS_OK);
+    if (before == 0) assert_int_equal(rows.done, 512);
+    if (rows.done > before && rows.done < N) late = rows.done - before;
+    if (rows.finished) memcpy(last, rows.logits, sizeof last);
+  }
+  nook_eval_end(h.context);
+  assert_in_range(late, 4, 508);
+  assert_int_equal(late % 4, 0);
+  assert_int_equal(nook_eval_begin(h.context, ids, N, "{\"from\":4000,\"chunk\":1}"), NK_STATUS_OK);
+  for (nook_rows rows = {0}; !rows.finished;) {
+    assert_int_equal(nook_eval_step(h.context, &rows), NK_STATUS_OK);
+    if (rows.finished) assert_memory_equal(last, rows.logits, sizeof last);
+  }
+  nook_eval_end(h.context);
+  free(ids);
+  host_close(&h);
+}
+
 static void missing_arrays_are_errors_with_a_sentence(void **state) {
   (void)state;
   host h = host_open(MODEL, "auto", 1, "");
@@ -242,6 +272,7 @@ int main(void) {
       cmocka_unit_test(the_smallest_contexts_drop_their_middle_and_go_on),
       cmocka_unit_test(steps_after_the_last_say_finished_again_and_bring_nothing),
       cmocka_unit_test(a_long_choice_is_read_in_bounded_steps_and_sums_its_tokens_losses),
+      cmocka_unit_test(batches_become_smaller_far_on_in_a_long_sequence),
       cmocka_unit_test(missing_arrays_are_errors_with_a_sentence),
       cmocka_unit_test(a_helper_that_was_not_announced_leaves_at_once),
       cmocka_unit_test(unloading_ends_a_load_and_a_new_load_does_not_show_an_earlier_plan),
