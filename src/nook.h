@@ -30,9 +30,9 @@ typedef struct nook_context nook_context;
 
 /* ---- Context -------------------------------------------------------------------------------------------------- */
 
-/* options {isa?: "scalar"|"simd128"|"relaxed" (default: the best of this build that passes its self-check), threads?:
-   1..64}. Always gives a context unless memory is out (NULL); a bad option shows in nook_error() and as NULL from no call:
-   the status is returned through *status. */
+/* options {isa?: "auto"|"scalar"|"simd128"|"relaxed" (default "auto": the best of this build that passes its self-check),
+   threads?: 1..64}. NULL only when memory is out. Whatever else goes wrong is in *status and nook_error(); such a context
+   loads nothing and waits to be destroyed. */
 NOOK_API nook_context *nook_create(const char *options, nk_status *status);
 /* Frees everything. Helper threads must have left nook_thread_main (nook_threads_stop first). NULL is fine. */
 NOOK_API void nook_destroy(nook_context *context);
@@ -45,7 +45,8 @@ NOOK_API const char *nook_error(nook_context *context);
    caller frees the text with nook_release; NULL when memory is out. */
 NOOK_API char *nook_constants(void);
 
-/* A helper thread's life: waits for work until nook_threads_stop. index in [1, threads). */
+/* A helper thread's life: waits for work until nook_threads_stop. index in [1, threads), each once; any other returns at
+   once. */
 NOOK_API void nook_thread_main(nook_context *context, uint32_t index);
 NOOK_API void nook_threads_stop(nook_context *context);
 
@@ -68,17 +69,20 @@ typedef struct nook_want {
 
 /* files: JSON {"files": [{"bytes": n, "sha256"?: hex}], "plan"?: true (headers only: nook_info gives the memory plan),
    "context"?: tokens (default min(trained, 4096)), "kv"?: "f16"|"f32"|"q8", "activations"?: "auto"|"f32", "batch"?:
-   tokens}. activations "f32" makes kv default to "f32". */
+   tokens}. activations "f32" makes kv default to "f32". Facts of an earlier plan are forgotten. */
 NOOK_API nk_status nook_load_begin(nook_context *context, const char *options);
-/* Consumes what was wanted (written whole) and says what is wanted next. On any error the context is as before begin. */
+/* Consumes what was wanted (written whole) and says what is wanted next. On any error nothing is loaded and the context can
+   load again. */
 NOOK_API nk_status nook_load_step(nook_context *context, nook_want *want);
 NOOK_API void nook_load_cancel(nook_context *context);
-/* Frees the model and its session; the context can load another. */
+/* Ends whatever is under way, loading included, and frees the model and its session; the context can load another. */
 NOOK_API void nook_unload(nook_context *context);
 
-/* Facts of the loaded (or planned) model, JSON: {architecture, parameters, bytes, types: {Q4_1: n, …}, context,
-   trained_context, vocabulary, tokenizer, template (string or null), bos, eos, memory: {weights, kv, work, total}, isa,
-   threads, activations, kv_type, header_sha256, unsupported: [...]}. */
+/* Facts of the loaded (or planned) model, JSON; "{}" when there is none: {architecture, name, license, parameters, bytes,
+   types: {Q4_1: n, …}, context, trained_context, vocabulary, sizes: {layers, width, feed_forward, heads, kv_heads, head_dim,
+   window, tied}, tokenizer, template (string or null), bos, eos, memory: {weights, kv, work, total} in bytes, isa, threads,
+   activations, kv_type, header_sha256, unsupported: [...]}. memory is what stays while the model is loaded; an operation
+   has its copy of the ids, a generation 16 bytes a token of the vocabulary besides. */
 NOOK_API const char *nook_info(nook_context *context);
 
 /* ---- Tokens ------------------------------------------------------------------------------------------------------ */
@@ -125,13 +129,14 @@ NOOK_API void nook_choices_end(nook_context *context);
 
 /* options: {"max_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "frequency_penalty",
    "presence_penalty", "penalty_window", "logit_bias": {"id": bias}, "seed", "stop": [strings], "logprobs": n,
-   "ignore_end": bool, "context_full": "stop"|"shift", "keep": tokens, "reuse": bool}. */
+   "ignore_end": bool, "context_full": "stop"|"shift", "keep": tokens, "reuse": bool, "chunk": tokens of the prompt a forward
+   pass at most}. */
 NOOK_API nk_status nook_generate_begin(nook_context *context, const int32_t *ids, uint32_t count, const char *options);
 
 typedef enum nook_event_type {
   NOOK_EVENT_PREFILL = 0, /* the prompt is being read: done of total tokens (cached ones count as done) */
   NOOK_EVENT_TOKEN = 1,   /* one token was drawn; `text` is what may be shown now, maybe empty (held back) */
-  NOOK_EVENT_SHIFT = 2,   /* the middle of the context was dropped: `dropped` tokens */
+  NOOK_EVENT_SHIFT = 2,   /* the middle of the context was dropped: `dropped` tokens so far in all */
   NOOK_EVENT_DONE = 3,    /* finished; nook_result() has finish_reason, usage, logprobs */
   NOOK_EVENT_STEP = 4,    /* a piece of a token's work was done: large models take several steps a token */
 } nook_event_type;
@@ -155,7 +160,7 @@ NOOK_API void nook_generate_end(nook_context *context);
    choices. */
 NOOK_API const char *nook_result(nook_context *context);
 
-/* Forgets the KV cache (kept memory, no reuse). */
+/* Forgets the KV cache (kept memory, no reuse). Nothing happens while an operation is under way. */
 NOOK_API void nook_session_clear(nook_context *context);
 
 /* ---- Hashing ------------------------------------------------------------------------------------------------------- */
