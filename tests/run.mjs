@@ -53,6 +53,7 @@ const suites = [
 function run(command) {
   return new Promise((resolve) => {
     console.log(`\n$ ${command.join(' ')}`)
+    /** @type {NodeJS.ProcessEnv} */
     const env = { ...process.env, NOOK_DEEP: deep ? '1' : '0', FORCE_COLOR: '0' }
     delete env.NODE_TEST_CONTEXT /* a runner inside a runner would run nothing */
     const child = spawn(command[0] ?? '', command.slice(1), { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env })
