@@ -6,10 +6,11 @@
  *        mutate --hang FILE, mutate --leak FILE                                    what the tests of this program do wrong
  * Cases    0 .. cuts - 1 are truncations, the rest changes; case 0's seed and all others depend on (seed, the file's name
  *          without its folder, number) alone, so --case I replays one.
- * Result   1 when a case crashed, hung, leaked, drew a sanitizer's report, had no sentence or loaded what it must not; each is
- *          told with seed, file and mutation. Cases run in a child process, so that the next ones are still tested.
+ * Result   1 when a case crashed, hung, leaked, drew a sanitizer's report, had no sentence or loaded what it must not; each
+ *          is told with seed, file and mutation. Cases run in a child process, so that the next ones are still tested.
  * --json   One line a case on stdout: what was changed and what came of it, for builds with other sizes to compare.
- * Memory   Allocations above a cap fail (AddressSanitizer's; elsewhere setrlimit), so that a header cannot take the machine.
+ * Memory   Allocations above a cap fail (AddressSanitizer's; elsewhere setrlimit), so that a header cannot take the
+ *          machine.
  */
 #define _POSIX_C_SOURCE 200809L
 #define _DEFAULT_SOURCE
@@ -25,7 +26,8 @@
 #include "trial.h"
 
 #define MEMORY_CAP_MB 192
-#define CASE_SECONDS 60u /* under a sanitizer, on a busy machine, for a model of 135 M parameters; far above any sound case */
+#define CASE_SECONDS \
+  60u /* under a sanitizer, on a busy machine, for a model of 135 M parameters; far above any sound case */
 #define MAX_FAILURES 10u
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -45,7 +47,7 @@ size_t __sanitizer_get_current_allocated_bytes(void); /* of the runtime; its hea
 #define TEXT_OF(x) TEXT_OF_(x)
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
-  return "allocator_may_return_null=1:max_allocation_size_mb=" TEXT_OF(MEMORY_CAP_MB) ":detect_leaks=1:quarantine_size_mb=16";
+  return "allocator_may_return_null=1:detect_leaks=1:quarantine_size_mb=16:max_allocation_size_mb=" TEXT_OF(MEMORY_CAP_MB);
 }
 const char *__ubsan_default_options(void);
 const char *__ubsan_default_options(void) { return "print_stacktrace=1"; }
@@ -69,7 +71,7 @@ typedef struct progress {
   char broken_text[400];
 } progress;
 
-/* ---- One case ------------------------------------------------------------------------------------------------------------ */
+/* ---- One case ---------------------------------------------------------------------------------------------------- */
 
 static void print_string(const char *text) {
   putchar('"');
@@ -84,7 +86,8 @@ static void print_string(const char *text) {
 static void print_case(uint32_t number, const mutation *m, const char *options, const trial_outcome *out) {
   printf("{\"case\":%u,\"what\":", number);
   print_string(m->what);
-  printf(",\"options\":{%s},\"bytes\":%llu,\"splices\":[", options[0] == ',' ? options + 1 : options, (unsigned long long)m->bytes);
+  printf(",\"options\":{%s},\"bytes\":%llu,\"splices\":[", options[0] == ',' ? options + 1 : options,
+         (unsigned long long)m->bytes);
   for (uint32_t i = 0; i < m->n; i++) {
     printf("%s[%llu,%u,\"", i > 0 ? "," : "", (unsigned long long)m->splices[i].offset, m->splices[i].removed);
     for (uint32_t b = 0; b < m->splices[i].added; b++) printf("%02x", m->pool[m->splices[i].at + b]);
@@ -92,8 +95,8 @@ static void print_case(uint32_t number, const mutation *m, const char *options, 
   }
   printf("],\"status\":\"%s\",\"message\":", nk_status_code(out->status));
   print_string(out->message);
-  printf(",\"tokens\":\"%016llx\",\"logits\":\"%016llx\",\"generation\":\"%s\",\"drawn\":[", (unsigned long long)out->tokens_hash,
-         (unsigned long long)out->logits_hash, out->generation);
+  printf(",\"tokens\":\"%016llx\",\"logits\":\"%016llx\",\"generation\":\"%s\",\"drawn\":[",
+         (unsigned long long)out->tokens_hash, (unsigned long long)out->logits_hash, out->generation);
   for (uint32_t i = 0; i < out->n_drawn; i++) printf("%s%d", i > 0 ? "," : "", out->drawn[i]);
   printf("]}\n");
 }
@@ -125,10 +128,12 @@ static void run_case(const settings *s, const anatomy *a, const char *name, uint
     nook_destroy(context);
     if (s->leak && malloc(77) == NULL) _exit(9);
     while (s->hang) {}
-    if (allocated() != before) TRIAL_BROKEN(&out, "%lld bytes were left behind", (long long)allocated() - (long long)before);
+    if (allocated() != before)
+      TRIAL_BROKEN(&out, "%lld bytes were left behind", (long long)allocated() - (long long)before);
   }
   free(head);
-  if (out.status == NK_STATUS_OK && m.cut && m.bytes < a->data_end) TRIAL_BROKEN(&out, "a file without its last bytes was loaded");
+  if (out.status == NK_STATUS_OK && m.cut && m.bytes < a->data_end)
+    TRIAL_BROKEN(&out, "a file without its last bytes was loaded");
   if (s->json) {
     print_case(number, &m, options, &out);
     fflush(stdout);
@@ -143,7 +148,7 @@ static void run_case(const settings *s, const anatomy *a, const char *name, uint
   else p->refused++;
 }
 
-/* ---- A file ---------------------------------------------------------------------------------------------------------------- */
+/* ---- A file ------------------------------------------------------------------------------------------------------ */
 
 static uint8_t *map_file(const char *path, uint64_t *bytes) {
   int handle = open(path, O_RDONLY);
@@ -206,20 +211,24 @@ static uint32_t test_file(const settings *s, const char *path, progress *p) {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) break;
     failures++;
     bool hang = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
-    fprintf(stderr, "FAILED %s, seed %llu, case %u (%s): %s\n  replay: mutate --seed %llu --cuts %u --changes %u --case %u %s\n", name,
-            (unsigned long long)s->seed, p->number, p->what,
-            p->broken ? p->broken_text : hang ? "it hangs" : WIFSIGNALED(status) ? "it crashed" : "a sanitizer reported it",
+    fprintf(stderr,
+            "FAILED %s, seed %llu, case %u (%s): %s\n  replay: mutate --seed %llu --cuts %u --changes %u --case %u %s\n",
+            name, (unsigned long long)s->seed, p->number, p->what,
+            p->broken             ? p->broken_text
+            : hang                ? "it hangs"
+            : WIFSIGNALED(status) ? "it crashed"
+                                  : "a sanitizer reported it",
             (unsigned long long)s->seed, s->cuts, s->changes, p->number, path);
     next = p->number + 1;
   }
-  fprintf(stderr, "%s: %u cases: %u loaded, %u refused, %u out of memory, %u failed\n", name, s->only >= 0 ? 1 : total, p->loaded,
-          p->refused, p->out_of_memory, failures);
+  fprintf(stderr, "%s: %u cases: %u loaded, %u refused, %u out of memory, %u failed\n", name, s->only >= 0 ? 1 : total,
+          p->loaded, p->refused, p->out_of_memory, failures);
   anatomy_close(&a);
   munmap(mapped, (size_t)bytes);
   return failures;
 }
 
-/* ---- A model around a vocabulary ---------------------------------------------------------------------------------------------- */
+/* ---- A model around a vocabulary --------------------------------------------------------------------------------- */
 
 typedef struct writer {
   FILE *file;
@@ -280,8 +289,14 @@ static int graft(const char *out, const char *path) {
       {"blk.0.attn_q.weight", D, D, 0},      {"blk.0.attn_k.weight", D, D, 0},      {"blk.0.attn_v.weight", D, D, 0},
       {"blk.0.attn_output.weight", D, D, 0}, {"blk.0.ffn_norm.weight", D, 1, 0},    {"blk.0.ffn_gate.weight", D, D, 0},
       {"blk.0.ffn_up.weight", D, D, 0},      {"blk.0.ffn_down.weight", D, D, 0}};
-  static const struct { const char *key; uint32_t value; } sizes[] = {{"llama.block_count", 1}, {"llama.embedding_length", D},
-      {"llama.context_length", 256}, {"llama.attention.head_count", 2}, {"llama.feed_forward_length", D}};
+  static const struct {
+    const char *key;
+    uint32_t value;
+  } sizes[] = {{"llama.block_count", 1},
+               {"llama.embedding_length", D},
+               {"llama.context_length", 256},
+               {"llama.attention.head_count", 2},
+               {"llama.feed_forward_length", D}};
   enum { N_TENSORS = sizeof tensors / sizeof *tensors, N_SIZES = sizeof sizes / sizeof *sizes };
   uint64_t vocab = count_tokens(&a), kept = 0, offset = 0;
   for (uint32_t i = 0; i < a.n_pairs; i++) kept += is_of_tokenizer(&a, i);
@@ -341,7 +356,7 @@ static int graft(const char *out, const char *path) {
   return 0;
 }
 
-/* ---- Command line --------------------------------------------------------------------------------------------------------------- */
+/* ---- Command line ------------------------------------------------------------------------------------------------ */
 
 int main(int argc, char **argv) {
   settings s = {.seed = 1, .cuts = 20, .changes = 200, .only = -1};
@@ -364,6 +379,7 @@ int main(int argc, char **argv) {
       files++;
     }
   }
-  if (files == 0) return fprintf(stderr, "usage: mutate [--seed S] [--cuts N] [--changes N] [--case I] [--json] FILE...\n") > 0 ? 2 : 2;
+  if (files == 0)
+    return fprintf(stderr, "usage: mutate [--seed S] [--cuts N] [--changes N] [--case I] [--json] FILE...\n") > 0 ? 2 : 2;
   return failures > 0 ? 1 : 0;
 }

@@ -79,7 +79,8 @@ async function tryFile(t, path, counts, { mustLoad = true } = {}) {
   const lines32 = join(outFolder, `${nameOf(path)}.32.jsonl`)
   try {
     const native = await natively(mutate, path, counts, lines)
-    if (mustLoad && counts.changes >= 20) assert.ok((native.loaded ?? 0) > 0, 'no mutated file loads: the changes are too coarse')
+    if (mustLoad && counts.changes >= 20)
+      assert.ok((native.loaded ?? 0) > 0, 'no mutated file loads: the changes are too coarse')
     let told = `seed ${seed}: ${native.cases} cases, ${native.loaded} loaded; 64 bits ${native.seconds.toFixed(1)} s`
     const wasm = await run('node', ['tests/mutation/wasm.mjs', lines, path], { quietSeconds: 120 })
     assert.equal(wasm.hung, false, `WebAssembly: nothing came for two minutes after ${wasm.out.slice(-200)}`)
@@ -119,7 +120,9 @@ for (const path of vocabularies) {
     const done = await run(mutate, ['--graft', grafted, path])
     assert.equal(done.status, 0, done.err)
     /* gpt-neox: its pre-tokenizer is not one of ours, so none of its cases can load. */
-    await tryFile(t, grafted, deep ? { cuts: 100, changes: 100 } : { cuts: 2, changes: 6 }, { mustLoad: !path.includes('neox') })
+    await tryFile(t, grafted, deep ? { cuts: 100, changes: 100 } : { cuts: 2, changes: 6 }, {
+      mustLoad: !path.includes('neox'),
+    })
     rmSync(grafted)
   })
 }
@@ -130,5 +133,7 @@ test('the default model, cut and changed, is refused with a sentence or loads', 
 })
 
 test('which builds with 32-bit sizes were tried', (t) => {
-  t.diagnostic(`the WebAssembly build; ${!deep ? '-m32 only with NOOK_DEEP=1' : bits32 ? 'natively with -m32' : 'not -m32: this machine\'s cc makes no 32-bit programs with sanitizers'}`)
+  const cannot = "not -m32: this machine's cc makes no 32-bit programs with sanitizers"
+  const native = bits32 ? 'natively with -m32' : cannot
+  t.diagnostic(`the WebAssembly build; ${deep ? native : '-m32 only with NOOK_DEEP=1'}`)
 })

@@ -7,7 +7,7 @@
 
 #include "gguf/types.h"
 
-/* ---- Chance: SplitMix64 (Steele, Lea, Flood 2014) ---------------------------------------------------------------------- */
+/* ---- Chance: SplitMix64 (Steele, Lea, Flood 2014) ---------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t z) {
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
@@ -24,7 +24,7 @@ uint64_t mutator_seed(uint64_t seed, const char *name, uint64_t number) {
   return mix(mix(seed ^ hash) + number);
 }
 
-/* ---- Anatomy ------------------------------------------------------------------------------------------------------------ */
+/* ---- Anatomy ----------------------------------------------------------------------------------------------------- */
 
 typedef struct walker {
   anatomy *a;
@@ -126,7 +126,8 @@ bool anatomy_open(anatomy *a, const uint8_t *bytes, uint64_t file_bytes, const c
   note(&w, FIELD_MAGIC, 4);
   uint64_t version = note_number(&w, FIELD_VERSION, 4), tensors = note_number(&w, FIELD_TENSORS, 8);
   uint64_t pairs = note_number(&w, FIELD_PAIRS, 8);
-  if (!w.sound || memcmp(bytes, "GGUF", 4) != 0 || version < 2 || version > 3 || tensors > 65536 || pairs > 65536) return false;
+  if (!w.sound || memcmp(bytes, "GGUF", 4) != 0 || version < 2 || version > 3 || tensors > 65536 || pairs > 65536)
+    return false;
   a->pairs = calloc((size_t)pairs + 1, sizeof *a->pairs);
   a->tensors = calloc((size_t)tensors + 1, sizeof *a->tensors);
   if (a->pairs == NULL || a->tensors == NULL) return false;
@@ -162,7 +163,7 @@ void anatomy_close(anatomy *a) {
   *a = (anatomy){0};
 }
 
-/* ---- Splices -------------------------------------------------------------------------------------------------------------- */
+/* ---- Splices ----------------------------------------------------------------------------------------------------- */
 
 /* Adds one where it touches no other; false: it did not find its place. */
 static bool put(mutation *m, uint64_t offset, uint32_t removed, const void *bytes, uint32_t added) {
@@ -224,7 +225,7 @@ uint8_t *mutator_apply(const mutation *m, const anatomy *a, uint64_t *length) {
   return out;
 }
 
-/* ---- Kinds of change ---------------------------------------------------------------------------------------------------------- */
+/* ---- Kinds of change --------------------------------------------------------------------------------------------- */
 
 static const field *pick(const anatomy *a, uint64_t *state, field_kind kind) {
   uint32_t n = a->first[kind + 1] - a->first[kind];
@@ -258,14 +259,16 @@ static void flip_bits(mutation *m, const anatomy *a, uint64_t *state) {
 }
 
 static void change_number(mutation *m, const anatomy *a, uint64_t *state) {
-  static const field_kind kinds[] = {FIELD_VERSION, FIELD_TENSORS, FIELD_PAIRS, FIELD_KEY_LENGTH, FIELD_TYPE, FIELD_ELEMENT_TYPE,
-                                     FIELD_COUNT, FIELD_NUMBER, FIELD_BOOL, FIELD_LENGTH, FIELD_NAME_LENGTH, FIELD_DIMENSIONS,
-                                     FIELD_DIMENSION, FIELD_TENSOR_TYPE, FIELD_OFFSET};
+  static const field_kind kinds[] = {FIELD_VERSION,   FIELD_TENSORS,      FIELD_PAIRS,       FIELD_KEY_LENGTH,
+                                     FIELD_TYPE,      FIELD_ELEMENT_TYPE, FIELD_COUNT,       FIELD_NUMBER,
+                                     FIELD_BOOL,      FIELD_LENGTH,       FIELD_NAME_LENGTH, FIELD_DIMENSIONS,
+                                     FIELD_DIMENSION, FIELD_TENSOR_TYPE,  FIELD_OFFSET};
   const field *f = pick(a, state, kinds[below(state, sizeof kinds / sizeof *kinds)]);
   if (f == NULL) return;
   uint64_t value = interesting(a, state, number_at(a->bytes + f->offset, f->bytes));
   if (put_number(m, f->offset, f->bytes, value)) {
-    SAY(m, "number %d of %u at %llu is %llu", (int)f->kind, f->owner, (unsigned long long)f->offset, (unsigned long long)value);
+    SAY(m, "number %d of %u at %llu is %llu", (int)f->kind, f->owner, (unsigned long long)f->offset,
+        (unsigned long long)value);
   }
 }
 
@@ -318,11 +321,11 @@ static void change_text(mutation *m, const anatomy *a, uint64_t *state) {
 
 /* Another text of another length, its length told rightly. */
 static void replace_text(mutation *m, const anatomy *a, uint64_t *state) {
-  static const char *const texts[] = {"", "<0x-1>", "<0x100>", "<0xFF>", "<|im_end|>", "</s>", "<unk>", "llama", "gpt2", "bert",
-                                      "smollm", "gpt-2", "\xE2\x96\x81", "\xFF\xFE", " ", "a b", "a", "{{ x", "linear", "yarn",
-                                      "token_embd.weight", "blk.0.attn_q.weight", "blk.1023.attn_q.weight", "output.bias",
-                                      "blk.-1.ffn_up.weight", "rope_freqs.weight", "general.architecture", "general.alignment",
-                                      "llama.block_count", "tokenizer.ggml.tokens", "split.count"};
+  static const char *const texts[] = {
+      "", "<0x-1>", "<0x100>", "<0xFF>", "<|im_end|>", "</s>", "<unk>", "llama", "gpt2", "bert", "smollm", "gpt-2",
+      "\xE2\x96\x81", "\xFF\xFE", " ", "a b", "a", "{{ x", "linear", "yarn", "token_embd.weight", "blk.0.attn_q.weight",
+      "blk.1023.attn_q.weight", "output.bias", "blk.-1.ffn_up.weight", "rope_freqs.weight", "general.architecture",
+      "general.alignment", "llama.block_count", "tokenizer.ggml.tokens", "split.count"};
   static const field_kind kinds[] = {FIELD_KEY, FIELD_NAME, FIELD_STRING};
   const field *f = pick(a, state, kinds[below(state, 3)]);
   if (f == NULL) return;
@@ -362,16 +365,19 @@ void mutator_cut(mutation *m, const anatomy *a, uint64_t seed) {
   uint64_t state = seed;
   m->n = m->used = 0;
   m->cut = true;
-  /* Half of the places in the header, which is small in most files. */
-  m->bytes = below(&state, below(&state, 2) == 0 ? a->header_bytes : a->file_bytes);
+  /* A third of the places in the header, which is small in most files, a third near the end, where only the last tensor ends. */
+  uint64_t kind = below(&state, 3), tail = a->file_bytes < 512 ? a->file_bytes : 512;
+  m->bytes = kind == 0   ? below(&state, a->header_bytes)
+             : kind == 1 ? below(&state, a->file_bytes)
+                         : a->file_bytes - 1 - below(&state, tail);
   (void)snprintf(m->what, sizeof m->what, "cut at %llu of %llu bytes", (unsigned long long)m->bytes,
                  (unsigned long long)a->file_bytes);
 }
 
 void mutator_change(mutation *m, const anatomy *a, uint64_t seed) {
   static void (*const kinds[])(mutation *, const anatomy *, uint64_t *) = {
-      flip_bits, change_number, change_number, change_number, change_size, change_size, change_size, swap_numbers, change_text,
-      change_text, replace_text, replace_text, move_entry};
+      flip_bits,    change_number, change_number, change_number, change_size,  change_size, change_size,
+      swap_numbers, change_text,   change_text,   replace_text,  replace_text, move_entry};
   uint64_t state = seed;
   m->n = m->used = 0;
   m->cut = false;

@@ -1,8 +1,8 @@
 /*
  * mutator.h: seeded changes to the header and the metadata of a sound GGUF file, and truncations.
  *
- * A case is a function of (seed, name of the file, its number), so that it can be replayed alone. It is a list of splices of
- * the header (offset, bytes removed, bytes put in their place) and the number of bytes that the file keeps, so that the
+ * A case is a function of (seed, name of the file, its number), so that it can be replayed alone. It is a list of splices
+ * of the header (offset, bytes removed, bytes put in their place) and the number of bytes that the file keeps, so that the
  * same case can be written down in a line and applied elsewhere (tests/mutation/wasm.mjs).
  */
 #ifndef NOOK_TESTS_MUTATOR_H

@@ -68,7 +68,8 @@ export function run(command, args, { quietSeconds = 600, stdoutTo, env = {} } = 
 export async function build(preset, targets, defines = []) {
   const folder = join(builds, preset)
   const configured = await run('cmake', ['--preset', preset, '-B', folder, ...defines])
-  if (configured.status !== 0) return `cmake --preset ${preset} failed:\n${configured.out.slice(-2000)}${configured.err.slice(-2000)}`
+  if (configured.status !== 0)
+    return `cmake --preset ${preset} failed:\n${configured.out.slice(-2000)}${configured.err.slice(-2000)}`
   const built = await run('cmake', ['--build', folder, '-j', jobs, '--target', ...targets])
   return built.status === 0 ? '' : `${preset} does not build:\n${built.out.slice(-4000)}${built.err.slice(-2000)}`
 }

@@ -79,7 +79,8 @@ static inline void trial_error(nook_context *context, nk_status status, trial_ou
   if (code == NULL || message == NULL || strlen(message) < 12) {
     TRIAL_BROKEN(out, "the error has no sentence: %.200s", nook_error(context));
   } else {
-    if (strcmp(code, nk_status_code(status)) != 0) TRIAL_BROKEN(out, "status %s, but the error says %s", nk_status_code(status), code);
+    if (strcmp(code, nk_status_code(status)) != 0)
+      TRIAL_BROKEN(out, "status %s, but the error says %s", nk_status_code(status), code);
     if (status == NK_STATUS_INTERNAL) TRIAL_BROKEN(out, "an internal error: %.200s", message);
     (void)snprintf(out->code, sizeof out->code, "%s", code);
     (void)snprintf(out->message, sizeof out->message, "%s", message);
@@ -116,7 +117,8 @@ static inline nk_status trial_load(nook_context *context, const trial_file *file
   return status;
 }
 
-static inline void trial_evaluate(nook_context *context, const int32_t *ids, uint32_t n, uint32_t vocab, trial_outcome *out) {
+static inline void trial_evaluate(nook_context *context, const int32_t *ids, uint32_t n, uint32_t vocab,
+                                  trial_outcome *out) {
   nk_status status = nook_eval_begin(context, ids, n, "{\"reuse\":false}");
   nook_rows rows = {0};
   uint32_t got = 0;
@@ -141,8 +143,10 @@ static inline void trial_evaluate(nook_context *context, const int32_t *ids, uin
   nook_eval_end(context);
 }
 
-static inline void trial_generate(nook_context *context, const int32_t *ids, uint32_t n, uint32_t vocab, trial_outcome *out) {
-  nk_status status = nook_generate_begin(context, ids, n, "{\"max_tokens\":4,\"temperature\":0,\"logprobs\":1,\"ignore_end\":true}");
+static inline void trial_generate(nook_context *context, const int32_t *ids, uint32_t n, uint32_t vocab,
+                                  trial_outcome *out) {
+  nk_status status =
+      nook_generate_begin(context, ids, n, "{\"max_tokens\":4,\"temperature\":0,\"logprobs\":1,\"ignore_end\":true}");
   for (uint32_t steps = 0; status == NK_STATUS_OK; steps++) {
     nook_event event;
     if (steps == TRIAL_MAX_STEPS) {
@@ -158,7 +162,8 @@ static inline void trial_generate(nook_context *context, const int32_t *ids, uin
       }
     }
     if (event.type != NOOK_EVENT_TOKEN) continue;
-    if (event.token < 0 || (uint32_t)event.token >= vocab) TRIAL_BROKEN(out, "token %d was drawn of %u", event.token, vocab);
+    if (event.token < 0 || (uint32_t)event.token >= vocab)
+      TRIAL_BROKEN(out, "token %d was drawn of %u", event.token, vocab);
     if (out->n_drawn == TRIAL_DRAW) TRIAL_BROKEN(out, "more tokens were drawn than asked for");
     else out->drawn[out->n_drawn++] = event.token;
   }
@@ -200,7 +205,8 @@ static inline void trial_run(nook_context *context, const trial_file *file, cons
   if (has_tokenizer) {
     const nook_span spans[] = {{0, sizeof text - 14, 1}, {sizeof text - 14, 13, 0}};
     const int32_t *tokens;
-    nk_status status = nook_tokenize(context, text, sizeof text - 1, spans, 2, NOOK_TOKENIZE_ADD_SPECIAL, &tokens, &out->n_tokens);
+    nk_status status =
+        nook_tokenize(context, text, sizeof text - 1, spans, 2, NOOK_TOKENIZE_ADD_SPECIAL, &tokens, &out->n_tokens);
     if (status != NK_STATUS_OK) trial_error(context, status, out);
     out->tokens_hash = TRIAL_HASH_START;
     for (uint32_t i = 0; i < out->n_tokens; i++) {

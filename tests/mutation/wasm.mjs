@@ -17,7 +17,11 @@ import { nodeHost } from '../../web/platform/node.js'
 
 const MEMORY_BYTES = 384 * 1048576
 const MAX_STEPS = 100000
-const TEXT = Buffer.concat([Buffer.from('<|im_start|>user\nHello, the é 12 worlds!'), Buffer.from([0xff]), Buffer.from('  <|im_end|>\n 中 it\'s')])
+const TEXT = Buffer.concat([
+  Buffer.from('<|im_start|>user\nHello, the é 12 worlds!'),
+  Buffer.from([0xff]),
+  Buffer.from("  <|im_end|>\n 中 it's"),
+])
 
 const [casesPath, filePath] = process.argv.slice(2)
 if (casesPath === undefined || filePath === undefined) {
@@ -80,7 +84,9 @@ function trial({ capi, context }, one, file) {
       if (!(error instanceof NookError) || error.code === 'internal') throw error
       ended?.(error.code)
       /* the engine's own words: the shim makes a sentence of them */
-      out.message = bytesOf(JSON.parse(capi.memory.string(/** @type {any} */ (capi.c['nook_error'])(context) >>> 0)).message)
+      out.message = bytesOf(
+        JSON.parse(capi.memory.string(/** @type {any} */ (capi.c['nook_error'])(context) >>> 0)).message,
+      )
     }
   }
   const steps = () => {
@@ -114,8 +120,15 @@ function trial({ capi, context }, one, file) {
       /** @type {Int32Array} */
       let tokens = new Int32Array(0)
       attempt(() => {
-        tokens = capi.tokenize(context, TEXT, [{ start: 0, length: cut, parse_special: true }, { start: cut, length: 13, parse_special: false }],
-          TOKENIZE_ADD_SPECIAL)
+        tokens = capi.tokenize(
+          context,
+          TEXT,
+          [
+            { start: 0, length: cut, parse_special: true },
+            { start: cut, length: 13, parse_special: false },
+          ],
+          TOKENIZE_ADD_SPECIAL,
+        )
       })
       for (const token of tokens) for (const shift of [0, 8, 16, 24]) hash.add((token >>> shift) & 255)
       if (tokens.length > 0) {
@@ -172,7 +185,13 @@ for await (const line of createInterface({ input: createReadStream(casesPath, 'u
     else if (out.status === 'ok') counts.loaded++
     else counts.refused++
     const other = KEYS.find((key) => JSON.stringify(out[key]) !== JSON.stringify(one[key]))
-    if (other !== undefined && out.status !== 'memory' && one.status !== 'memory' && out.generation !== 'memory' && one.generation !== 'memory') {
+    if (
+      other !== undefined
+      && out.status !== 'memory'
+      && one.status !== 'memory'
+      && out.generation !== 'memory'
+      && one.generation !== 'memory'
+    ) {
       problem = `${other} is ${JSON.stringify(out[other])}, natively ${JSON.stringify(one[other])} (${JSON.stringify(out)})`
     }
     if (out.status !== 'ok' && out.message.length < 12) problem = `no sentence: ${JSON.stringify(out)}`
