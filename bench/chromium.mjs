@@ -27,7 +27,9 @@ export function serve(mounts, { isolated = false } = {}) {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname)
     const prefix = Object.keys(mounts).sort((a, b) => b.length - a.length).find((p) => path.startsWith(p))
     const file =
-      prefix === undefined ? '' : join(mounts[prefix] ?? '', normalize(path.slice(prefix.length)).replace(/^(\.\.[/\\])+/, ''))
+      prefix === undefined
+        ? ''
+        : join(mounts[prefix] ?? '', normalize(path.slice(prefix.length)).replace(/^(\.\.[/\\])+/, ''))
     if (file === '' || !existsSync(file) || !statSync(file).isFile()) return void response.writeHead(404).end()
     const size = statSync(file).size
     const headers = {

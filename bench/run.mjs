@@ -7,9 +7,9 @@
  *   npm run bench -- memory                peak memory over an empty page and over a bare Node (bench/memory.mjs)
  *   flags: --model FILE, --threads N, --rounds N, --save (writes bench/results/inference.json)
  *
- * Method   A round opens a fresh browser for each contender, one after the other, so that a machine that slows down slows all
- *          of them; a contender's figure is the median over rounds of the medians inside a round. Memory is the renderer's peak
- *          (VmHWM) minus that of an empty page.
+ * Method   A round opens a fresh browser for each contender, one after the other, so that a machine that slows down slows
+ *          all of them; a contender's figure is the median over rounds of the medians inside a round. Memory is the
+ *          renderer's peak (VmHWM) minus that of an empty page.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -22,11 +22,22 @@ import { measurePage, serve } from './chromium.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const MODEL = 'models/cache/SmolLM2-135M-Instruct.Q4_1.gguf'
-const WLLAMA = { version: '2.3.1', integrity: 'sha512-4PxA9YwynAc/GfYV2NoHZexT0pOdmQiPqRxTjf5rIE/JZly0vWE3uLofRLw5Ehuz5E/RwruQm5z7/wBykFObUQ==' }
+const WLLAMA = {
+  version: '2.3.1',
+  integrity: 'sha512-4PxA9YwynAc/GfYV2NoHZexT0pOdmQiPqRxTjf5rIE/JZly0vWE3uLofRLw5Ehuz5E/RwruQm5z7/wBykFObUQ==',
+}
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: {
-  against: { type: 'string', multiple: true, default: [] }, model: { type: 'string', default: MODEL }, threads: { type: 'string', default: '1' },
-  rounds: { type: 'string', default: '3' }, save: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } } })
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    against: { type: 'string', multiple: true, default: [] },
+    model: { type: 'string', default: MODEL },
+    threads: { type: 'string', default: '1' },
+    rounds: { type: 'string', default: '3' },
+    save: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+  },
+})
 
 /** The unpacked package, from the registry that npm is set up for, checked by its integrity. */
 function bringWllama() {
@@ -34,7 +45,10 @@ function bringWllama() {
   if (existsSync(home)) return home
   const work = mkdtempSync(join(tmpdir(), 'nook-wllama-'))
   console.error(`fetching @wllama/wllama@${WLLAMA.version}`)
-  const name = execFileSync('npm', ['pack', `@wllama/wllama@${WLLAMA.version}`, '--silent'], { cwd: work, encoding: 'utf8' }).trim()
+  const name = execFileSync('npm', ['pack', `@wllama/wllama@${WLLAMA.version}`, '--silent'], {
+    cwd: work,
+    encoding: 'utf8',
+  }).trim()
   const hash = `sha512-${createHash('sha512').update(readFileSync(join(work, name))).digest('base64')}`
   if (hash !== WLLAMA.integrity) throw new Error(`wllama ${WLLAMA.version} is not the published package: ${hash}`)
   execFileSync('tar', ['xzf', name], { cwd: work })
@@ -61,7 +75,12 @@ const CONTENDERS = {
 async function inference() {
   const threads = Number(values.threads)
   const model = resolve(root, values.model ?? MODEL)
-  const mounts = { '/bench/': join(root, 'bench/pages'), '/web/': join(root, 'web'), '/models/': join(model, '..'), '/wllama/': '' }
+  const mounts = {
+    '/bench/': join(root, 'bench/pages'),
+    '/web/': join(root, 'web'),
+    '/models/': join(model, '..'),
+    '/wllama/': '',
+  }
   const names = ['nook relaxed', 'nook base']
   if (values.against.includes('wllama')) {
     mounts['/wllama/'] = bringWllama()
@@ -70,7 +89,13 @@ async function inference() {
   const server = await serve(mounts, { isolated: threads > 1 })
   /** @type {Map<string, {unit: string, values: number[], peer: string, what: string, n: number}>} */
   const table = new Map()
-  const add = (/** @type {string} */ peer, /** @type {string} */ what, /** @type {number} */ n, /** @type {number} */ value, /** @type {string} */ unit) => {
+  const add = (
+    /** @type {string} */ peer,
+    /** @type {string} */ what,
+    /** @type {number} */ n,
+    /** @type {number} */ value,
+    /** @type {string} */ unit,
+  ) => {
     const key = `${peer}|${what}|${n}`
     if (!table.has(key)) table.set(key, { peer, what, n, unit, values: [] })
     table.get(key)?.values.push(value)
@@ -81,7 +106,15 @@ async function inference() {
       for (const name of names) {
         console.error(`round ${round + 1}: ${name}`)
         const { page, extra } = CONTENDERS[name]
-        const what = { model: `${server.origin}/models/${model.split('/').pop()}`, threads, prefill: [16, 128, 512], decode: 64, repeats: 3, context: 1024, ...extra }
+        const what = {
+          model: `${server.origin}/models/${model.split('/').pop()}`,
+          threads,
+          prefill: [16, 128, 512],
+          decode: 64,
+          repeats: 3,
+          context: 1024,
+          ...extra,
+        }
         const { result, peak } = await measurePage(`${server.origin}/bench/${page}`, 'bench', what)
         const rows = Array.isArray(result) ? result : result.rows
         for (const row of rows) {
@@ -95,14 +128,38 @@ async function inference() {
   } finally {
     await server.close()
   }
-  const rows = [...table.values()].map(({ values: list, ...row }) => ({ ...row, median: median(list), min: Math.min(...list), max: Math.max(...list) }))
-  const result = { device: `${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores`, date: new Date().toISOString().slice(0, 10), host: 'Chromium, headless', threads, model: model.split('/').pop(), rounds: Number(values.rounds), rows }
+  const rows = [...table.values()].map(({ values: list, ...row }) => ({
+    ...row,
+    median: median(list),
+    min: Math.min(...list),
+    max: Math.max(...list),
+  }))
+  const result = {
+    device: `${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores`,
+    date: new Date().toISOString().slice(0, 10),
+    host: 'Chromium, headless',
+    threads,
+    model: model.split('/').pop(),
+    rounds: Number(values.rounds),
+    rows,
+  }
   const number = (/** @type {number} */ x) => (x < 10 ? x.toFixed(3) : x.toFixed(1))
-  for (const row of rows) console.log(`${row.peer.padEnd(14)} ${`${row.what} ${row.n === 1 ? '' : row.n}`.padEnd(22)} ${number(row.median).padStart(9)} ${row.unit}  (${number(row.min)} – ${number(row.max)})`)
-  const of = (/** @type {string} */ peer, /** @type {string} */ what, /** @type {number} */ n) => rows.find((row) => row.peer === peer && row.what === what && row.n === n)?.median ?? NaN
+  for (const row of rows) {
+    const what = `${row.what} ${row.n === 1 ? '' : row.n}`.padEnd(22)
+    const spread = `(${number(row.min)} – ${number(row.max)})`
+    console.log(`${row.peer.padEnd(14)} ${what} ${number(row.median).padStart(9)} ${row.unit}  ${spread}`)
+  }
+  const of = (/** @type {string} */ peer, /** @type {string} */ what, /** @type {number} */ n) =>
+    rows.find((row) => row.peer === peer && row.what === what && row.n === n)?.median ?? NaN
   if (names.includes('wllama 2.3.1')) {
-    for (const [what, n] of /** @type {[string, number][]} */ ([['prefill', 16], ['prefill', 128], ['prefill', 512], ['decode', 64]])) {
-      for (const peer of ['nook relaxed', 'nook base']) console.log(`${peer} ÷ wllama: ${what} ${n}: ${(of(peer, what, n) / of('wllama 2.3.1', what, n)).toFixed(2)}`)
+    for (const [what, n] of /** @type {[string, number][]} */ ([
+      ['prefill', 16],
+      ['prefill', 128],
+      ['prefill', 512],
+      ['decode', 64],
+    ])) {
+      for (const peer of ['nook relaxed', 'nook base'])
+        console.log(`${peer} ÷ wllama: ${what} ${n}: ${(of(peer, what, n) / of('wllama 2.3.1', what, n)).toFixed(2)}`)
     }
   }
   if (values.json) console.log(JSON.stringify(result))
@@ -115,7 +172,17 @@ async function inference() {
 const [what = 'inference'] = positionals
 if (what === 'inference') await inference()
 else if (what === 'memory') await import('./memory.mjs')
-else if (what === 'kernels') execFileSync('node', ['--experimental-wasm-relaxed-simd', join(root, 'bench/kernels.mjs'), join(root, 'build/wasm-relaxed/kernels.wasm'), ...positionals.slice(1)], { stdio: 'inherit' })
+else if (what === 'kernels')
+  execFileSync(
+    'node',
+    [
+      '--experimental-wasm-relaxed-simd',
+      join(root, 'bench/kernels.mjs'),
+      join(root, 'build/wasm-relaxed/kernels.wasm'),
+      ...positionals.slice(1),
+    ],
+    { stdio: 'inherit' },
+  )
 else {
   console.error(`npm run bench: "${what}" is none of inference, kernels, memory`)
   process.exitCode = 2

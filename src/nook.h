@@ -79,10 +79,10 @@ NOOK_API void nook_load_cancel(nook_context *context);
 NOOK_API void nook_unload(nook_context *context);
 
 /* Facts of the loaded (or planned) model, JSON; "{}" when there is none: {architecture, name, license, parameters, bytes,
-   types: {Q4_1: n, …}, context, trained_context, vocabulary, sizes: {layers, width, feed_forward, heads, kv_heads, head_dim,
-   window, tied}, tokenizer, template (string or null), bos, eos, memory: {weights, kv, work, total} in bytes, isa, threads,
-   activations, kv_type, header_sha256, unsupported: [...]}. memory is what stays while the model is loaded; an operation
-   has its copy of the ids, a generation 16 bytes a token of the vocabulary besides. */
+   types: {Q4_1: n, …}, context, trained_context, vocabulary, sizes: {layers, width, feed_forward, heads, kv_heads,
+   head_dim, window, tied}, tokenizer, template (string or null), bos, eos, memory: {weights, kv, work, total} in bytes,
+   isa, threads, activations, kv_type, header_sha256, unsupported: [...]}. memory is what stays while the model is loaded;
+   an operation has its copy of the ids, a generation 16 bytes a token of the vocabulary besides. */
 NOOK_API const char *nook_info(nook_context *context);
 
 /* ---- Tokens ------------------------------------------------------------------------------------------------------ */
@@ -129,8 +129,8 @@ NOOK_API void nook_choices_end(nook_context *context);
 
 /* options: {"max_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "frequency_penalty",
    "presence_penalty", "penalty_window", "logit_bias": {"id": bias}, "seed", "stop": [strings], "logprobs": n,
-   "ignore_end": bool, "context_full": "stop"|"shift", "keep": tokens, "reuse": bool, "chunk": tokens of the prompt a forward
-   pass at most}. */
+   "ignore_end": bool, "context_full": "stop"|"shift", "keep": tokens, "reuse": bool, "chunk": tokens of the prompt a
+   forward pass at most}. */
 NOOK_API nk_status nook_generate_begin(nook_context *context, const int32_t *ids, uint32_t count, const char *options);
 
 typedef enum nook_event_type {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /*
- * readme.mjs: writes the measured table of README.md from bench/results/inference.json, between its two marks. No number about
- * speed or memory is typed by hand; tests/lint compares.
+ * readme.mjs: writes the measured table of README.md from bench/results/inference.json, between its two marks. No number
+ * about speed or memory is typed by hand; tests/lint compares.
  *
  *   npm run bench -- --against wllama --save      measures and writes the results
  *   node tools/readme.mjs [--check]               writes the table; --check: only fails when it is not up to date
@@ -16,7 +16,8 @@ const END = '<!-- /measured -->'
 
 /**
  * @typedef {{peer: string, what: string, n: number, unit: string, median: number, min: number, max: number}} Row
- * @typedef {{device: string, date: string, host: string, threads: number, model: string, rounds: number, rows: Row[]}} Results
+ * @typedef {{device: string, date: string, host: string, threads: number, model: string, rounds: number, rows: Row[]}}
+ *   Results
  */
 
 /** What a person calls a row, in the order of the table; rows that are none of these are shown by their own name. */

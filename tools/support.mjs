@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /*
- * support.mjs: writes docs/support.md: what the engine says that it runs (nook_constants of the base build), and the committed
- * fixtures that prove it. A row without a fixture is an error. tests/lint compares.
+ * support.mjs: writes docs/support.md: what the engine says that it runs (nook_constants of the base build), and the
+ * committed fixtures that prove it. A row without a fixture is an error. tests/lint compares.
  *
  *   node tools/support.mjs [--check]      --check: writes nothing, fails when docs/support.md is not up to date
  */
@@ -98,29 +98,46 @@ export async function generate() {
   const models = tinyModels()
   const quants = committed('tests/fixtures/quants', '.gguf').map((path) => basename(path, '.gguf'))
   const lines = [
-    '# What runs', '',
-    'Written by `node tools/support.mjs` from what the engine itself says (`nook_constants`) and from the committed fixtures.', '',
-    '## Architectures', '',
-    'Every other one is refused by name. The fixtures are small models with logits of the reference implementation.', '',
-    '| `general.architecture` | fixtures in `tests/fixtures/tiny` |', '|---|---|',
+    '# What runs',
+    '',
+    'Written by `node tools/support.mjs` from what the engine says (`nook_constants`) and from the committed fixtures.',
+    '',
+    '## Architectures',
+    '',
+    'Every other one is refused by name. The fixtures are small models with logits of the reference implementation.',
+    '',
+    '| `general.architecture` | fixtures in `tests/fixtures/tiny` |',
+    '|---|---|',
   ]
   for (const name of architectures) {
     const fixtures = models[name]
     if (fixtures === undefined) throw new Error(`The architecture ${name} has no model in tests/fixtures/tiny.`)
     lines.push(`| ${name} | ${fixtures.join(', ')} |`)
   }
-  lines.push('', '## Formats of weights', '',
-    'A format with an 8-bit product multiplies quantized weights by activations of 8 bits; `--float` (`activations: "f32"`) keeps',
-    'activations in float32. The others always do.', '',
-    '| format | bits a weight | 8-bit product | models in `tests/fixtures/quants` |', '|---|---:|---|---|')
+  lines.push(
+    '',
+    '## Formats of weights',
+    '',
+    'A format with an 8-bit product multiplies quantized weights by activations of 8 bits;',
+    '`--float` (`activations: "f32"`) keeps activations in float32. The others always do.',
+    '',
+    '| format | bits a weight | 8-bit product | models in `tests/fixtures/quants` |',
+    '|---|---:|---|---|',
+  )
   for (const { name, bits, kind } of formats()) {
     if (!built.includes(name)) throw new Error(`kernels/formats.def has ${name}, the build does not: build again.`)
     const fixtures = quants.filter((one) => one.endsWith(`.${name}`))
     lines.push(`| ${name} | ${bits} | ${kind === 'INTEGER' ? 'yes' : 'no'} | ${fixtures.join(', ') || 'those in `tiny`'} |`)
   }
-  lines.push('', '## Tokenizers', '',
-    'By `tokenizer.ggml.model` and, for byte-level BPE, `tokenizer.ggml.pre`. Each row has strings with the ids of a reference.', '',
-    '| model | pre-tokenizer | vocabularies in `tests/fixtures/tokenizers` |', '|---|---|---|')
+  lines.push(
+    '',
+    '## Tokenizers',
+    '',
+    'By `tokenizer.ggml.model` and, for byte-level BPE, `tokenizer.ggml.pre`. Each row has strings and a reference\'s ids.',
+    '',
+    '| model | pre-tokenizer | vocabularies in `tests/fixtures/tokenizers` |',
+    '|---|---|---|',
+  )
   /** @type {Map<string, string[]>} */
   const tokenizers = new Map()
   for (const path of committed('tests/fixtures/tokenizers', '.gguf')) {
@@ -130,9 +147,14 @@ export async function generate() {
     tokenizers.set(key, [...(tokenizers.get(key) ?? []), basename(path, '.gguf')])
   }
   for (const [key, names] of [...tokenizers].sort()) lines.push(`| ${key} | ${names.join(', ')} |`)
-  lines.push('', '## Instruction sets', '',
-    `The base build has ${isa.join(' and ')}; the relaxed build adds relaxed SIMD, used only after a probe and a comparison with the`,
-    'scalar kernels on the machine at hand.', '')
+  lines.push(
+    '',
+    '## Instruction sets',
+    '',
+    `The base build has ${isa.join(' and ')}; the relaxed build adds relaxed SIMD, used after a probe and a comparison`,
+    'with the scalar kernels on the machine at hand.',
+    '',
+  )
   return lines.join('\n')
 }
 

@@ -1,5 +1,6 @@
 /*
- * prompts.js: from messages, texts and spans to bytes whose control tokens are marked, with the template of one loaded model.
+ * prompts.js: from messages, texts and spans to bytes whose control tokens are marked, with the template of one loaded
+ * model.
  *
  * Purpose  Everything from outside stays text: only what the template itself wrote, or a span that says so, may become a
  *          control token (template.js).

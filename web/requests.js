@@ -1,6 +1,6 @@
 /*
- * requests.js: the shapes of OpenAI's API on both sides of a call: which keys a request has, what of it goes to the worker, and
- * what an answer looks like.
+ * requests.js: the shapes of OpenAI's API on both sides of a call: which keys a request has, what of it goes to the worker,
+ * and what an answer looks like.
  */
 import { randomId } from './connection.js'
 import { NookError } from './errors.js'

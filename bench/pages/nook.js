@@ -2,16 +2,30 @@
 import { load } from '/web/index.js'
 
 /**
- * @param {{model: string, threads: number, build: string, prefill: number[], decode: number, repeats: number, context: number,
+ * @param {{model: string, threads: number, build: string, prefill: number[], decode: number, repeats: number, context:
+ *   number,
  *          abort: boolean}} what
  */
 globalThis.bench = async (what) => {
   const started = performance.now()
-  const llm = await load({ model: new URL(what.model, location.href).href, contextSize: what.context, threads: what.threads, build: what.build, cache: 'memory' })
+  const llm = await load({
+    model: new URL(what.model, location.href).href,
+    contextSize: what.context,
+    threads: what.threads,
+    build: what.build,
+    cache: 'memory',
+  })
   const rows = [{ what: 'load', n: 1, seconds: [(performance.now() - started) / 1000] }]
   const ids = Array.from({ length: 1024 }, (_, i) => 1000 + ((i * 7919) % 40000))
   const generate = (length, tokens, more = {}) =>
-    llm.completions.create({ prompt: ids.slice(0, length), max_tokens: tokens, temperature: 0, ignore_end: true, reuse: false, ...more })
+    llm.completions.create({
+      prompt: ids.slice(0, length),
+      max_tokens: tokens,
+      temperature: 0,
+      ignore_end: true,
+      reuse: false,
+      ...more,
+    })
   await generate(32, 8)
   for (const n of what.prefill) {
     const seconds = []

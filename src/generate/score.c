@@ -149,8 +149,8 @@ nk_status nk_score_choices_begin(nk_score **out, nk_session *session, uint32_t v
   return NK_STATUS_OK;
 }
 
-/* Adds log p of the choice's tokens that the next rows of the batch that was just done predict; as many rows a call as there
-   is room for logits. */
+/* Adds log p of the choice's tokens that the next rows of the batch that was just done predict; as many rows a call as
+   there is room for logits. */
 static nk_status add_rows(nk_score *score, nk_error *error) {
   nk_session *session = score->session;
   uint32_t left = nk_session_rows_count(session) - score->row, limit = nk_session_logit_rows(session);

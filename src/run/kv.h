@@ -29,7 +29,8 @@ typedef struct nk_kv {
 void nk_kv_carve(nk_kv *kv, nk_arena *arena, nk_kv_type type, uint32_t n_layers, uint32_t n_heads, uint32_t head_dim,
                  uint32_t positions);
 
-/* Clears the tiles that begin in positions [first, first + n), before anything is stored there: reads are of whole tiles. */
+/* Clears the tiles that begin in positions [first, first + n), before anything is stored there: reads are of whole
+   tiles. */
 void nk_kv_open(const nk_kv *kv, uint32_t first, uint32_t n);
 
 /* Stores key and value [head_dim] of one head at `position`. */

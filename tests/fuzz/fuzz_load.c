@@ -55,8 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   uint8_t choice = data[0];
   data++;
   size--;
-  static const char *const options[] = {",\"context\":16", ",\"context\":16,\"activations\":\"f32\"", ",\"context\":16,\"kv\":\"q8\"",
-                                        ",\"context\":1"};
+  static const char *const options[] = {",\"context\":16", ",\"context\":16,\"activations\":\"f32\"",
+                                        ",\"context\":16,\"kv\":\"q8\"", ",\"context\":1"};
   uint8_t *copy = NULL;
   trial_file file = {.head = data, .head_bytes = size, .bytes = size};
   if (choice < 128) {

@@ -3,7 +3,7 @@
 
 Run from anywhere: python3 tests/hostile/make.py. The output depends on nothing but this file. Entries of the manifest:
   file    the file's name in this folder
-  layer   "reader": the header is refused (src/gguf); "load": the header is sound, the model is not (src/model, src/tokenizer)
+  layer   "reader": src/gguf refuses the header; "load": the header is sound, the model is not (src/model, src/tokenizer)
   cve     what went wrong elsewhere with such a file ("" where nothing is known: a rule of the format)
   status  the code that Nook answers with (core/status.h), here and in every build; "ok": it must load and answer
   says    a part of the sentence that the answer carries
@@ -61,7 +61,8 @@ def add(file, cve, status, says, data, layer='reader'):
 
 
 # ---- What the file says it is
-add('magic-wrong.gguf', '', 'format', 'not a GGUF file: it starts with the bytes 47 47 4d 4c', gguf([ARCH], magic=b'GGML'))
+add('magic-wrong.gguf', '', 'format', 'not a GGUF file: it starts with the bytes 47 47 4d 4c',
+    gguf([ARCH], magic=b'GGML'))
 add('empty.gguf', '', 'format', 'only 0 bytes', b'')
 add('magic-alone.gguf', '', 'format', 'only 4 bytes', b'GGUF')
 add('big-endian.gguf', '', 'unsupported', 'big-endian', b'GGUF' + struct.pack('>IQQ', 3, 0, 0))
@@ -136,7 +137,8 @@ add('alignment-48.gguf', '', 'format', '"general.alignment" is 48, which is no p
     gguf([ARCH, pair('general.alignment', U32, 48)], [ONE], 32))
 add('alignment-negative.gguf', '', 'format', '"general.alignment" is -32',
     gguf([ARCH, pair('general.alignment', I32, -32)], [ONE], 32))
-add('alignment-is-a-string.gguf', 'llama.cpp #26690', 'format', '"general.alignment" is of type string, but an integer is needed',
+add('alignment-is-a-string.gguf', 'llama.cpp #26690', 'format',
+    '"general.alignment" is of type string, but an integer is needed',
     gguf([ARCH, pair('general.alignment', STRING, 'x' * 64)], [ONE], 32))
 add('alignment-is-an-array.gguf', 'llama.cpp #26690', 'format', '"general.alignment" is of type array of u32',
     gguf([ARCH, array('general.alignment', U32, [])], [ONE], 32))
@@ -170,7 +172,8 @@ add('offset-beyond-file.gguf', 'CVE-2025-53630', 'format', 'at offset 4096 of th
     gguf([ARCH], [tensor('a', [8], offset=4096)], 32))
 add('offset-wraps.gguf', 'CVE-2025-53630', 'format', 'at offset 18446744073709551584 of the data',
     gguf([ARCH], [tensor('a', [8], offset=(1 << 64) - 32)], 32))
-add('tensor-beyond-file.gguf', 'CVE-2026-7482', 'format', 'needs 64 bytes at offset 0 of the data, but the file has only 32',
+add('tensor-beyond-file.gguf', 'CVE-2026-7482', 'format',
+    'needs 64 bytes at offset 0 of the data, but the file has only 32',
     gguf([ARCH], [tensor('a', [16])], 32))
 add('tensors-sum-wraps.gguf', 'CVE-2025-53630', 'format', 'the tensor "b" needs 18446744073709551552 bytes',
     # 64 bytes and 2^64 - 64 bytes: a sum that is not checked comes to 0
@@ -184,7 +187,8 @@ add('tensors-share-bytes.gguf', 'CVE-2025-53630', 'format', 'overlaps the tensor
 SOUND = gguf([ARCH, pair('general.name', STRING, 'sound'), array('tokenizer.ggml.tokens', STRING, ['a', 'b', 'c'])],
              [ONE, tensor('b', [32, 2], TYPE_Q4_0, 32)], 32 + 36)
 for at, says in ((6, 'only 6 bytes'), (16, 'the counts of tensors and keys'), (40, 'only 16 bytes are left in the file'),
-                 (150, 'the key "tokenizer.ggml.tokens"'), (len(SOUND) - 1, 'the tensor "b" needs 36 bytes at offset 32')):
+                 (150, 'the key "tokenizer.ggml.tokens"'),
+    (len(SOUND) - 1, 'the tensor "b" needs 36 bytes at offset 32')):
     add('cut-at-%d.gguf' % at, 'CVE-2024-32878', 'format', says, SOUND[:at])
 
 # ---- The loader: a sound model of one layer, 8 dimensions, 2 heads, 4 tokens, with one thing wrong
@@ -257,7 +261,8 @@ HEADS, EPSILON = 'llama.attention.head_count', 'llama.attention.layer_norm_rms_e
 bad('sound-model.gguf', '', 'ok', '')
 
 # What the model says it is
-bad('architecture-missing.gguf', '', 'format', 'the file has no general.architecture', keys={'general.architecture': None})
+bad('architecture-missing.gguf', '', 'format', 'the file has no general.architecture',
+    keys={'general.architecture': None})
 bad('architecture-unknown.gguf', '', 'unsupported', 'not supported: architecture "mamba"',
     keys=key('general.architecture', STRING, 'mamba'))
 bad('architecture-is-a-number.gguf', 'llama.cpp #26690', 'format', '"general.architecture" is of type u32',
@@ -267,12 +272,14 @@ bad('experts.gguf', '', 'unsupported', 'mixture of 8 experts', keys=key('llama.e
 # Sizes
 bad('block-count-beyond-limit.gguf', 'llama.cpp #25821', 'format', '"llama.block_count" is 1025; allowed are 1 to 1024',
     keys=key('llama.block_count', U32, 1025))
-bad('block-count-huge.gguf', 'llama.cpp #25821', 'format', '"llama.block_count" is 4294967295', keys=key('llama.block_count', U32, 0xffffffff))
+bad('block-count-huge.gguf', 'llama.cpp #25821', 'format', '"llama.block_count" is 4294967295',
+    keys=key('llama.block_count', U32, 0xffffffff))
 bad('block-count-0.gguf', 'llama.cpp #25821', 'format', '"llama.block_count" is 0', keys=key('llama.block_count', U32, 0))
 bad('block-count-missing.gguf', '', 'format', 'lacks the key llama.block_count', keys={'llama.block_count': None})
 bad('block-count-above-tensors.gguf', 'llama.cpp #25821', 'format', 'the tensor blk.1.attn_norm.weight is missing',
     keys=key('llama.block_count', U32, 2))
-bad('block-count-below-tensors.gguf', '', 'unsupported', 'tensor blk.1.attn_norm.weight, which no llama model of ours has',
+bad('block-count-below-tensors.gguf', '', 'unsupported',
+    'tensor blk.1.attn_norm.weight, which no llama model of ours has',
     layers=2, keys=key('llama.block_count', U32, 1))
 bad('head-count-0.gguf', '', 'format', '"%s" is 0' % HEADS, keys=key(HEADS, U32, 0))
 bad('head-count-missing.gguf', '', 'format', 'lacks the key %s' % HEADS, keys={HEADS: None})
@@ -288,15 +295,19 @@ bad('head-count-kv-uneven.gguf', '', 'format', '2 query heads cannot share 3 key
 bad('key-length-beyond-limit.gguf', '', 'format', '"llama.attention.key_length" is 65536',
     keys=key('llama.attention.key_length', U32, 65536))
 bad('key-length-disagrees.gguf', 'llama.cpp #29128', 'format',
-    'the tensor blk.0.attn_q.weight is 8 × 8, but the model\'s sizes make it 32 × 8', keys=key('llama.attention.key_length', U32, 16))
+    'the tensor blk.0.attn_q.weight is 8 × 8, but the model\'s sizes make it 32 × 8',
+    keys=key('llama.attention.key_length', U32, 16))
 bad('embedding-length-disagrees.gguf', 'CVE-2026-7482', 'format',
-    'the tensor token_embd.weight is 4 × 8, but the model\'s sizes make it 4 × 16', keys=key('llama.embedding_length', U32, 16))
+    'the tensor token_embd.weight is 4 × 8, but the model\'s sizes make it 4 × 16',
+    keys=key('llama.embedding_length', U32, 16))
 bad('embedding-length-huge.gguf', 'CVE-2026-33298', 'format', '"llama.embedding_length" is 2147483648',
     keys=key('llama.embedding_length', U32, 1 << 31))
-bad('feed-forward-disagrees.gguf', '', 'format', 'the tensor blk.0.ffn_gate.weight is 8 × 8, but the model\'s sizes make it 1024 × 8',
+bad('feed-forward-disagrees.gguf', '', 'format',
+    'the tensor blk.0.ffn_gate.weight is 8 × 8, but the model\'s sizes make it 1024 × 8',
     keys=key('llama.feed_forward_length', U32, 1024))
 bad('context-length-0.gguf', '', 'format', '"llama.context_length" is 0', keys=key('llama.context_length', U32, 0))
-bad('context-length-huge.gguf', '', 'format', '"llama.context_length" is 4294967295', keys=key('llama.context_length', U32, 0xffffffff))
+bad('context-length-huge.gguf', '', 'format', '"llama.context_length" is 4294967295',
+    keys=key('llama.context_length', U32, 0xffffffff))
 bad('context-length-is-a-float.gguf', 'llama.cpp #26690', 'format', '"llama.context_length" is of type f32',
     keys=key('llama.context_length', F32, 64.0))
 bad('rotated-above-head.gguf', '', 'format', 'llama.rope.dimension_count is 8, but a head has 4',
@@ -306,37 +317,48 @@ bad('rope-base-nan.gguf', '', 'format', 'llama.rope.freq_base', keys=key('llama.
 bad('rope-base-0.gguf', '', 'format', 'llama.rope.freq_base is 0', keys=key('llama.rope.freq_base', F32, 0.0))
 bad('rope-scale-inf.gguf', '', 'format', 'llama.rope.scale_linear', keys=key('llama.rope.scale_linear', F32, INF))
 bad('rope-scale-negative.gguf', '', 'format', 'is -2, below 0', keys=key('llama.rope.scale_linear', F32, -2.0))
-bad('rope-scaling-unknown.gguf', '', 'unsupported', 'rope scaling of type "warp"', keys=key('llama.rope.scaling.type', STRING, 'warp'))
+bad('rope-scaling-unknown.gguf', '', 'unsupported', 'rope scaling of type "warp"',
+    keys=key('llama.rope.scaling.type', STRING, 'warp'))
 bad('rope-factors-0.gguf', '', 'format', 'the tensor rope_freqs.weight is 0 at element 1',
     dims={'rope_freqs.weight': [2]}, data={'rope_freqs.weight': struct.pack('<2f', 1.0, 0.0)})
-bad('rope-factors-too-many.gguf', '', 'format', 'the tensor rope_freqs.weight has 64 elements', dims={'rope_freqs.weight': [64]})
+bad('rope-factors-too-many.gguf', '', 'format', 'the tensor rope_freqs.weight has 64 elements',
+    dims={'rope_freqs.weight': [64]})
 bad('epsilon-nan.gguf', '', 'format', EPSILON, keys=key(EPSILON, F32, NAN))
 bad('epsilon-negative.gguf', '', 'format', '%s is -1' % EPSILON, keys=key(EPSILON, F32, -1.0))
 bad('epsilon-missing.gguf', '', 'format', 'lacks the key %s' % EPSILON, keys={EPSILON: None})
 
 # Tensors
-bad('tensor-missing.gguf', 'CVE-2024-41130', 'format', 'the tensor output_norm.weight is missing', drop=['output_norm.weight'])
+bad('tensor-missing.gguf', 'CVE-2024-41130', 'format', 'the tensor output_norm.weight is missing',
+    drop=['output_norm.weight'])
 bad('tensor-nobody-takes.gguf', '', 'unsupported', 'tensor blk.0.surprise.weight, which no llama model of ours has',
     dims={'blk.0.surprise.weight': [D]})
-bad('layer-number-in-a-name.gguf', 'control vectors: direction.536870912', 'unsupported', 'tensor blk.536870912.attn_q.weight',
+bad('layer-number-in-a-name.gguf', 'control vectors: direction.536870912', 'unsupported',
+    'tensor blk.536870912.attn_q.weight',
     dims={'blk.536870912.attn_q.weight': [D, D]})
 bad('tensor-of-3-dimensions.gguf', 'CVE-2024-21802', 'format',
     'the tensor blk.0.attn_k.weight has 3 dimensions, but a matrix is needed', dims={'blk.0.attn_k.weight': [D, D, 2]})
 bad('tensor-turned.gguf', '', 'format', 'the tensor token_embd.weight is 8 × 4', dims={'token_embd.weight': [4, D]})
-bad('tensor-type-not-ours.gguf', '', 'unsupported', 'block format I32 (tensor blk.0.ffn_up.weight)', types={'blk.0.ffn_up.weight': 26})
+bad('tensor-type-not-ours.gguf', '', 'unsupported', 'block format I32 (tensor blk.0.ffn_up.weight)',
+    types={'blk.0.ffn_up.weight': 26})
 bad('tensor-type-unknown.gguf', 'CVE-2026-33298', 'unsupported', 'block format number 99 (tensor blk.0.attn_k.weight)',
     types={'blk.0.attn_k.weight': 99})
-bad('vector-of-integers.gguf', '', 'unsupported', 'a vector in block format I32 (tensor output_norm.weight)', types={'output_norm.weight': 26})
-bad('vector-too-short.gguf', '', 'format', 'the tensor blk.0.ffn_norm.weight has 4 elements', dims={'blk.0.ffn_norm.weight': [4]})
-bad('weights-nan.gguf', '', 'format', 'the tensor blk.0.attn_v.weight', data={'blk.0.attn_v.weight': numbers(63) + numbers(1, NAN)})
-bad('weights-inf.gguf', '', 'format', 'the tensor blk.0.ffn_down.weight', data={'blk.0.ffn_down.weight': numbers(1, -INF) + numbers(63)})
+bad('vector-of-integers.gguf', '', 'unsupported', 'a vector in block format I32 (tensor output_norm.weight)',
+    types={'output_norm.weight': 26})
+bad('vector-too-short.gguf', '', 'format', 'the tensor blk.0.ffn_norm.weight has 4 elements',
+    dims={'blk.0.ffn_norm.weight': [4]})
+bad('weights-nan.gguf', '', 'format', 'the tensor blk.0.attn_v.weight',
+    data={'blk.0.attn_v.weight': numbers(63) + numbers(1, NAN)})
+bad('weights-inf.gguf', '', 'format', 'the tensor blk.0.ffn_down.weight',
+    data={'blk.0.ffn_down.weight': numbers(1, -INF) + numbers(63)})
 bad('norm-nan.gguf', '', 'format', 'the tensor output_norm.weight holds Inf or NaN at element 7',
     data={'output_norm.weight': numbers(7) + numbers(1, NAN)})
 bad('norm-f16-inf.gguf', '', 'format', 'the tensor blk.0.attn_norm.weight holds Inf or NaN at element 0',
-    types={'blk.0.attn_norm.weight': TYPE_F16}, data={'blk.0.attn_norm.weight': struct.pack('<8H', 0x7c00, *[0x3c00] * 7)})
+    types={'blk.0.attn_norm.weight': TYPE_F16},
+    data={'blk.0.attn_norm.weight': struct.pack('<8H', 0x7c00, *[0x3c00] * 7)})
 bad('scale-nan.gguf', '', 'format', 'the tensor token_embd.weight', keys=keys(key('llama.embedding_length', U32, 32),
     key('llama.feed_forward_length', U32, D)), types={'token_embd.weight': TYPE_Q4_0},
-    dims={'token_embd.weight': [32, 4], 'output_norm.weight': [32], 'blk.0.attn_norm.weight': [32], 'blk.0.ffn_norm.weight': [32],
+    dims={'token_embd.weight': [32, 4], 'output_norm.weight': [32], 'blk.0.attn_norm.weight': [32],
+    'blk.0.ffn_norm.weight': [32],
           'blk.0.attn_q.weight': [32, 32], 'blk.0.attn_k.weight': [32, 32], 'blk.0.attn_v.weight': [32, 32],
           'blk.0.attn_output.weight': [32, 32], 'blk.0.ffn_gate.weight': [32, D], 'blk.0.ffn_up.weight': [32, D],
           'blk.0.ffn_down.weight': [D, 32]},
@@ -345,33 +367,41 @@ bad('scale-nan.gguf', '', 'format', 'the tensor token_embd.weight', keys=keys(ke
 # Parts of a split model
 bad('split-count-2.gguf', '', 'format', 'file 1 says the model has 2 parts, but 1 file was given',
     keys=keys(key('split.count', U16, 2), key('split.no', U16, 0)))
-bad('split-second-alone.gguf', '', 'format', 'file 1 says it is part 2', keys=keys(key('split.count', U16, 1), key('split.no', U16, 1)))
+bad('split-second-alone.gguf', '', 'format', 'file 1 says it is part 2',
+    keys=keys(key('split.count', U16, 1), key('split.no', U16, 1)))
 bad('split-count-huge.gguf', '', 'format', '"split.count" is 4294967295', keys=key('split.count', U32, 0xffffffff))
 
 # Tokenizers
 TOKENS, TYPES, MERGES = 'tokenizer.ggml.tokens', 'tokenizer.ggml.token_type', 'tokenizer.ggml.merges'
 SPM = keys(key('tokenizer.ggml.model', STRING, 'llama'), {'tokenizer.ggml.pre': None, MERGES: None})
-bad('vocabulary-above-embedding.gguf', 'CVE-2025-52566', 'format', 'the tokenizer has 6 tokens, but token_embd.weight has only 4 rows',
+bad('vocabulary-above-embedding.gguf', 'CVE-2025-52566', 'format',
+    'the tokenizer has 6 tokens, but token_embd.weight has only 4 rows',
     keys={TOKENS: array(TOKENS, STRING, ['a', 'b', 'ab', 'c', 'd', 'e']), TYPES: None})
 bad('vocabulary-missing.gguf', '', 'format', 'no vocabulary (tokenizer.ggml.tokens)', keys={TOKENS: None, TYPES: None})
 bad('vocabulary-of-numbers.gguf', 'llama.cpp #26690', 'format', TOKENS, keys={TOKENS: array(TOKENS, U8, [1, 2, 3, 4])})
-bad('tokenizer-unknown.gguf', '', 'unsupported', "the tokenizer model 'rwkv'", keys=key('tokenizer.ggml.model', STRING, 'rwkv'))
-bad('pre-tokenizer-unknown.gguf', '', 'unsupported', 'no-such-split', keys=key('tokenizer.ggml.pre', STRING, 'no-such-split'))
-bad('token-types-too-few.gguf', '', 'format', 'token_type has 3 entries for 4 tokens', keys={TYPES: array(TYPES, I32, [1, 1, 1])})
+bad('tokenizer-unknown.gguf', '', 'unsupported', "the tokenizer model 'rwkv'",
+    keys=key('tokenizer.ggml.model', STRING, 'rwkv'))
+bad('pre-tokenizer-unknown.gguf', '', 'unsupported', 'no-such-split',
+    keys=key('tokenizer.ggml.pre', STRING, 'no-such-split'))
+bad('token-types-too-few.gguf', '', 'format', 'token_type has 3 entries for 4 tokens',
+    keys={TYPES: array(TYPES, I32, [1, 1, 1])})
 bad('token-types-of-floats.gguf', 'llama.cpp #26690', 'format', TYPES, keys={TYPES: array(TYPES, F32, [1.0] * 4)})
 bad('merges-missing.gguf', '', 'format', MERGES, keys={MERGES: None})
 bad('scores-too-few.gguf', '', 'format', 'tokenizer.ggml.scores has 2 entries for 4 tokens',
     keys=keys(SPM, {'tokenizer.ggml.scores': array('tokenizer.ggml.scores', F32, [0.0] * 2)}))
 bad('byte-token-minus-1.gguf', 'llama.cpp #25969', 'ok', '',
     keys=keys(SPM, {'tokenizer.ggml.scores': array('tokenizer.ggml.scores', F32, [0.0] * 4),
-                    TOKENS: array(TOKENS, STRING, ['<0x-1>', '<0x100>', '<0xGG>', '<0x61>']), TYPES: array(TYPES, I32, [6, 6, 6, 6])}))
+                    TOKENS: array(TOKENS, STRING, ['<0x-1>', '<0x100>', '<0xGG>', '<0x61>']),
+    TYPES: array(TYPES, I32, [6, 6, 6, 6])}))
 bad('scores-nan.gguf', '', 'ok', '',
     keys=keys(SPM, {'tokenizer.ggml.scores': array('tokenizer.ggml.scores', F32, [NAN, INF, -INF, NAN])}))
-bad('token-of-70000-bytes.gguf', 'CVE-2025-49847', 'ok', '', keys={TOKENS: array(TOKENS, STRING, ['a', 'b', 'x' * 70000, '<|im_end|>'])})
+bad('token-of-70000-bytes.gguf', 'CVE-2025-49847', 'ok', '',
+    keys={TOKENS: array(TOKENS, STRING, ['a', 'b', 'x' * 70000, '<|im_end|>'])})
 bad('end-token-outside.gguf', 'CVE-2026-21869', 'ok', '', keys=key('tokenizer.ggml.eos_token_id', I64, -1))
 bad('end-token-is-a-text.gguf', 'llama.cpp #26690', 'format', 'tokenizer.ggml.eos_token_id is not an integer',
     keys=key('tokenizer.ggml.eos_token_id', STRING, '</s>'))
-bad('add-bos-is-a-number.gguf', 'llama.cpp #26690', 'format', 'tokenizer.ggml.add_bos_token', keys=key('tokenizer.ggml.add_bos_token', U32, 1))
+bad('add-bos-is-a-number.gguf', 'llama.cpp #26690', 'format', 'tokenizer.ggml.add_bos_token',
+    keys=key('tokenizer.ggml.add_bos_token', U32, 1))
 
 
 def main():
@@ -381,7 +411,8 @@ def main():
     for entry in FILES:
         with open(os.path.join(FOLDER, entry['file']), 'wb') as out:
             out.write(entry['data'])
-    lines = [json.dumps({k: entry[k] for k in ('file', 'layer', 'cve', 'status', 'says')}, ensure_ascii=False) for entry in FILES]
+    lines = [json.dumps({k: entry[k] for k in ('file', 'layer', 'cve', 'status', 'says')},
+    ensure_ascii=False) for entry in FILES]
     with open(os.path.join(FOLDER, 'manifest.json'), 'w', encoding='utf-8', newline='\n') as out:
         out.write('[\n  ' + ',\n  '.join(lines) + '\n]\n')
 

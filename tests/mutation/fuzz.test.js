@@ -13,7 +13,8 @@ const targets = readdirSync(join(root, 'tests', 'fuzz')).flatMap((name) => /^fuz
 const ASAN = { ASAN_OPTIONS: 'allocator_may_return_null=1:detect_leaks=1', UBSAN_OPTIONS: 'print_stacktrace=1' }
 
 /** @param {string} target @returns {string[]} paths from the root */
-const corpusOf = (target) => readdirSync(join(root, 'tests', 'fuzz', 'corpus', target)).map((name) => `tests/fuzz/corpus/${target}/${name}`)
+const corpusOf = (target) =>
+  readdirSync(join(root, 'tests', 'fuzz', 'corpus', target)).map((name) => `tests/fuzz/corpus/${target}/${name}`)
 
 before(async () => {
   assert.ok(targets.length >= 5, `there are only ${targets.length} fuzzers`)
@@ -38,8 +39,8 @@ async function fuzz(target) {
   mkdirSync(corpus, { recursive: true })
   for (const path of corpusOf(target)) cpSync(join(root, path), join(corpus, path.slice(path.lastIndexOf('/') + 1)))
   const done = await run(program('fuzz', 'fuzz', `fuzz_${target}`),
-    [`-max_total_time=${seconds}`, '-max_len=4096', '-timeout=30', '-rss_limit_mb=2560', '-malloc_limit_mb=512', '-print_final_stats=1',
-      `-artifact_prefix=${found}`, corpus], { env: ASAN, quietSeconds: 300 })
+    [`-max_total_time=${seconds}`, '-max_len=4096', '-timeout=30', '-rss_limit_mb=2560', '-malloc_limit_mb=512',
+      '-print_final_stats=1', `-artifact_prefix=${found}`, corpus], { env: ASAN, quietSeconds: 300 })
   rmSync(corpus, { recursive: true })
   if (done.status !== 0) {
     const file = /Test unit written to (\S+)/.exec(done.err)?.[1]

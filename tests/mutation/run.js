@@ -1,6 +1,6 @@
 /* run.js: what the tests of this folder share: builds of the sanitized programs, processes that are watched, and files. */
 import { spawn } from 'node:child_process'
-import { createWriteStream, existsSync, mkdirSync } from 'node:fs'
+import { createWriteStream, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -77,14 +77,14 @@ export async function build(preset, targets, defines = []) {
 /** @param {string} preset @param {string} folder @param {string} name @returns {string} a program of a build */
 export const program = (preset, folder, name) => join(builds, preset, folder, name)
 
-/** Whether this machine's compiler makes 32-bit programs, with what they link to. @returns {Promise<boolean>} */
+/** Whether this machine's compiler makes 32-bit programs with sanitizers that run here. @returns {Promise<boolean>} */
 export async function has32Bits() {
-  const source = join(root, 'tests', 'fuzz', 'replay_main.c')
-  const made = await run('cc', ['-m32', '-fsanitize=address,undefined', '-c', source, '-o', join(outFolder, 'probe32.o')])
-  if (made.status !== 0) return false
-  const linked = await run('cc', ['-m32', '-fsanitize=address,undefined', '-x', 'c', '-o', join(outFolder, 'probe32'),
-    join(root, 'tests', 'mutation', 'probe.c')])
-  return linked.status === 0 && (await run(join(outFolder, 'probe32'), [])).status === 0
+  const probe = join(outFolder, `probe32-${process.pid}`)
+  const source = join(root, 'tests', 'mutation', 'probe.c')
+  const made = await run('cc', ['-m32', '-fsanitize=address,undefined', '-o', probe, source])
+  const runs = made.status === 0 && (await run(probe, [])).status === 0
+  rmSync(probe, { force: true })
+  return runs
 }
 
 /** @param {string} path @returns {string} the file's name, for sentences */

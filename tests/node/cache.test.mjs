@@ -1,4 +1,5 @@
-/* The cache of model files: download, resume, hash, rename, locks, damage. Over Node's file system; the logic is the one of browsers. */
+/* The cache of model files: download, resume, hash, rename, locks, damage. Over Node's file system; the logic is the one of
+   browsers. */
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -32,7 +33,9 @@ test('a file is fetched once, kept under its hash, and found again without a req
   assert.deepEqual(names(path), [`sha-${HASH}.gguf`, `sha-${HASH}.json`])
   assert.deepEqual(readFileSync(join(path, `sha-${HASH}.gguf`)), Buffer.from(BYTES))
   assert.equal(progress.at(-1).loaded, BYTES.length)
-  assert.ok(progress.every((event, i) => event.total === BYTES.length && (i === 0 || event.loaded >= progress[i - 1].loaded)))
+  assert.ok(
+    progress.every((event, i) => event.total === BYTES.length && (i === 0 || event.loaded >= progress[i - 1].loaded)),
+  )
   const again = await cache.get({ url: 'http://127.0.0.1:1/elsewhere.gguf', sha256: HASH.toUpperCase() })
   assert.equal(again.warm, true)
   assert.equal(requests.length, 1)
@@ -97,9 +100,17 @@ test('an abort keeps the part, and the next call goes on from it', async (t) => 
   const { path, cache } = open(t)
   const { url, requests } = await fileServer(t, BYTES, { breakAt: [1_200_000] })
   const controller = new AbortController()
-  await assert.rejects(cache.get({
-    url, sha256: HASH, signal: controller.signal, onProgress: (event) => { if (event.loaded >= 300_000) controller.abort() },
-  }), { code: 'abort' })
+  await assert.rejects(
+    cache.get({
+      url,
+      sha256: HASH,
+      signal: controller.signal,
+      onProgress: (event) => {
+        if (event.loaded >= 300_000) controller.abort()
+      },
+    }),
+    { code: 'abort' },
+  )
   assert.ok(existsSync(join(path, `sha-${HASH}.part`)))
   assert.ok(!existsSync(join(path, `sha-${HASH}.gguf`)))
   await cache.get({ url, sha256: HASH })
@@ -124,7 +135,9 @@ test('a file that changed on the server is not glued to the old part', async (t)
   const other = pattern(2_400_000).map((byte) => byte ^ 255)
   let changed = false
   const { url } = await fileServer(t, BYTES, {
-    breakAt: [1_000_000, 1_000_000, 1_000_000, 1_000_000], etag: () => (changed ? '"two"' : '"one"'), file: () => (changed ? other : BYTES),
+    breakAt: [1_000_000, 1_000_000, 1_000_000, 1_000_000],
+    etag: () => (changed ? '"two"' : '"one"'),
+    file: () => (changed ? other : BYTES),
   })
   await assert.rejects(cache.get({ url }), { code: 'download' })
   changed = true
@@ -181,7 +194,8 @@ test('a full disk is a quota error, and leaves nothing behind', async (t) => {
       file.write(view, at)
     } }
   }
-  for (const method of ['sizeOf', 'readJson', 'writeJson', 'rename', 'remove', 'list', 'space', 'lock', 'openSource']) full[method] = /** @type {any} */ (storage)[method].bind(storage)
+  for (const method of ['sizeOf', 'readJson', 'writeJson', 'rename', 'remove', 'list', 'space', 'lock', 'openSource'])
+    full[method] = /** @type {any} */ (storage)[method].bind(storage)
   await assert.rejects(new ModelCache(full, nodeHasher).get({ url, sha256: HASH }), { code: 'quota' })
   assert.deepEqual(names(path), [])
   full.space = async () => ({ used: 10, granted: 1000 })

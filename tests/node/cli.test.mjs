@@ -23,7 +23,8 @@ test('every verb documents each of its flags', async () => {
     const { status, out } = await nook([name, '--help'])
     assert.equal(status, 0)
     const { verb } = await import(`../../web/cli/${name}.js`)
-    for (const flag of Object.keys(verb.options)) assert.ok(out.includes(`--${flag}`), `nook ${name} --help lacks --${flag}`)
+    for (const flag of Object.keys(verb.options))
+      assert.ok(out.includes(`--${flag}`), `nook ${name} --help lacks --${flag}`)
   }
 })
 
@@ -68,14 +69,56 @@ for (const [args, words] of /** @type {[string[], RegExp][]} */ ([
 for (const [what, make, words] of /** @type {[string, (path: string) => string[], RegExp][]} */ ([
   ['a missing model', (path) => ['info', join(path, 'no.gguf')], /no file .*no\.gguf/],
   ['a folder as a model', (path) => ['info', path], /is a folder/],
-  ['a file that is no GGUF', (path) => { writeFileSync(join(path, 'x.gguf'), 'hello there, this is text and no model at all'); return ['info', join(path, 'x.gguf')] }, /gguf/i],
-  ['an empty file', (path) => { writeFileSync(join(path, 'x.gguf'), ''); return ['info', join(path, 'x.gguf')] }, /./],
+  [
+    'a file that is no GGUF',
+    (path) => {
+      writeFileSync(join(path, 'x.gguf'), 'hello there, this is text and no model at all')
+      return ['info', join(path, 'x.gguf')]
+    },
+    /gguf/i,
+  ],
+  [
+    'an empty file',
+    (path) => {
+      writeFileSync(join(path, 'x.gguf'), '')
+      return ['info', join(path, 'x.gguf')]
+    },
+    /./,
+  ],
   ['an unreachable address', () => ['info', 'http://127.0.0.1:1/x.gguf', '--cache', 'memory'], /cannot be reached/],
   ['a missing text', (path) => ['perplexity', TINY, join(path, 'no.txt')], /no file .*no\.txt/],
-  ['ids that are no JSON', (path) => { writeFileSync(join(path, 'i.json'), '[1,'); return ['logits', TINY, '--tokens', join(path, 'i.json'), '--out', join(path, 'o')] }, /not JSON/],
-  ['ids that are no ids', (path) => { writeFileSync(join(path, 'i.json'), '["a"]'); return ['logits', TINY, '--tokens', join(path, 'i.json'), '--out', join(path, 'o')] }, /array of token ids/],
-  ['an output folder that is not there', (path) => { writeFileSync(join(path, 'i.json'), '[1]'); return ['logits', TINY, '--tokens', join(path, 'i.json'), '--out', join(path, 'no', 'o')] }, /cannot be written/],
-  ['a line without text', (path) => { writeFileSync(join(path, 'l'), '{"text": "a"}\n{"txt": 1}\n'); return ['tokenize', TINY, '--jsonl', join(path, 'l')] }, /line 2/],
+  [
+    'ids that are no JSON',
+    (path) => {
+      writeFileSync(join(path, 'i.json'), '[1,')
+      return ['logits', TINY, '--tokens', join(path, 'i.json'), '--out', join(path, 'o')]
+    },
+    /not JSON/,
+  ],
+  [
+    'ids that are no ids',
+    (path) => {
+      writeFileSync(join(path, 'i.json'), '["a"]')
+      return ['logits', TINY, '--tokens', join(path, 'i.json'), '--out', join(path, 'o')]
+    },
+    /array of token ids/,
+  ],
+  [
+    'an output folder that is not there',
+    (path) => {
+      writeFileSync(join(path, 'i.json'), '[1]')
+      return ['logits', TINY, '--tokens', join(path, 'i.json'), '--out', join(path, 'no', 'o')]
+    },
+    /cannot be written/,
+  ],
+  [
+    'a line without text',
+    (path) => {
+      writeFileSync(join(path, 'l'), '{"text": "a"}\n{"txt": 1}\n')
+      return ['tokenize', TINY, '--jsonl', join(path, 'l')]
+    },
+    /line 2/,
+  ],
   ['a wrong hash', () => ['generate', TINY, '--prompt', 'x', '--sha256', 'a'.repeat(64)], /./],
 ])) {
   test(`status 1 and one sentence: ${what}`, async (t) => {
@@ -98,7 +141,9 @@ test('nook serve prints its address, takes another port when it must, and ends b
   const start = (/** @type {string[]} */ args) => {
     const child = spawn(process.execPath, [CLI, 'serve', '--json', ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
     t.after(() => child.kill('SIGKILL'))
-    const address = new Promise((resolve) => { child.stdout.setEncoding('utf8').once('data', (text) => resolve(JSON.parse(text).address)) })
+    const address = new Promise((resolve) => {
+      child.stdout.setEncoding('utf8').once('data', (text) => resolve(JSON.parse(text).address))
+    })
     const closed = new Promise((resolve) => { child.on('close', resolve) })
     return { child, address, closed }
   }

@@ -10,18 +10,38 @@ import { ROOT, TINY, fileServer, folder, sha256 } from './support.mjs'
 
 const OPTIONS = /** @type {const} */ ({ model: TINY, build: 'base', threads: 1, contextSize: 256 })
 const PROMPT = Array.from({ length: 120 }, (_, i) => 5 + i)
-const TEMPLATE = '{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}'
+const TEMPLATE =
+  '{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}'
 
 describe('before a load', () => {
   test('unknown keys are named, in every call that takes options', async () => {
-    await assert.rejects(load(/** @type {any} */ ({ ...OPTIONS, contxtSize: 3 })), { code: 'data', message: /"contxtSize"/, name: 'NookError' })
+    await assert.rejects(load(/** @type {any} */ ({ ...OPTIONS, contxtSize: 3 })), {
+      code: 'data',
+      message: /"contxtSize"/,
+      name: 'NookError',
+    })
     await assert.rejects(estimate(/** @type {any} */ ({ ...OPTIONS, foo: 3 })), { code: 'data', message: /"foo"/ })
     await assert.rejects(cache.list(/** @type {any} */ ({ bar: 1 })), { code: 'data', message: /"bar"/ })
   })
 
   for (const [key, value] of /** @type {[string, unknown][]} */ ([
-    ['model', undefined], ['model', 7], ['model', []], ['build', 'fast'], ['kv', 'f8'], ['activations', 'int4'], ['cache', 'disk'], ['threads', 0], ['threads', 1.5],
-    ['threads', 65], ['contextSize', 0], ['contextSize', '1k'], ['sha256', 'abc'], ['sha256', ['a'.repeat(64), 'b'.repeat(64)]], ['signal', {}], ['onProgress', 3], ['chatTemplate', 3],
+    ['model', undefined],
+    ['model', 7],
+    ['model', []],
+    ['build', 'fast'],
+    ['kv', 'f8'],
+    ['activations', 'int4'],
+    ['cache', 'disk'],
+    ['threads', 0],
+    ['threads', 1.5],
+    ['threads', 65],
+    ['contextSize', 0],
+    ['contextSize', '1k'],
+    ['sha256', 'abc'],
+    ['sha256', ['a'.repeat(64), 'b'.repeat(64)]],
+    ['signal', {}],
+    ['onProgress', 3],
+    ['chatTemplate', 3],
   ])) {
     test(`load refuses ${key}: ${JSON.stringify(value)}`, async () => {
       await assert.rejects(load(/** @type {any} */ ({ ...OPTIONS, [key]: value })), (error) => {
@@ -40,7 +60,9 @@ describe('before a load', () => {
       return true
     })
     const controller = new AbortController()
-    await assert.rejects(load({ ...OPTIONS, signal: controller.signal, onProgress: () => controller.abort() }), { code: 'abort' })
+    await assert.rejects(load({ ...OPTIONS, signal: controller.signal, onProgress: () => controller.abort() }), {
+      code: 'abort',
+    })
   })
 
   test('the features that the probe finds are the ones of this Node, with reasons', () => {
@@ -83,7 +105,13 @@ describe('a loaded model', () => {
     assert.equal(answer.choices[0].finish_reason, 'length')
     assert.equal(typeof answer.choices[0].text, 'string')
     assert.equal(answer.usage.total_tokens, 128)
-    assert.deepEqual(Object.keys(answer.timings).sort(), ['cached_n', 'predicted_ms', 'predicted_n', 'prompt_ms', 'prompt_n'])
+    assert.deepEqual(Object.keys(answer.timings).sort(), [
+      'cached_n',
+      'predicted_ms',
+      'predicted_n',
+      'prompt_ms',
+      'prompt_n',
+    ])
     const again = await llm.completions.create({ prompt: PROMPT, max_tokens: 8, temperature: 0, ignore_end: true })
     assert.equal(again.choices[0].text, answer.choices[0].text)
     assert.ok(again.usage.prompt_tokens_details.cached_tokens >= 118)
@@ -91,7 +119,13 @@ describe('a loaded model', () => {
   })
 
   test('a chat streams chunks: the role first, then text, then reason, usage and timings', async () => {
-    const request = { messages: [{ role: 'user', content: 'hi' }], chatTemplate: TEMPLATE, max_tokens: 12, temperature: 0, ignore_end: true }
+    const request = {
+      messages: [{ role: 'user', content: 'hi' }],
+      chatTemplate: TEMPLATE,
+      max_tokens: 12,
+      temperature: 0,
+      ignore_end: true,
+    }
     const whole = await llm.chat.completions.create(request)
     /** @type {any[]} */
     const chunks = []
@@ -107,7 +141,15 @@ describe('a loaded model', () => {
   })
 
   test('log-probabilities in both shapes', async () => {
-    const chat = await llm.chat.completions.create({ messages: [{ role: 'user', content: 'x' }], chatTemplate: TEMPLATE, max_tokens: 3, temperature: 0, ignore_end: true, logprobs: true, top_logprobs: 4 })
+    const chat = await llm.chat.completions.create({
+      messages: [{ role: 'user', content: 'x' }],
+      chatTemplate: TEMPLATE,
+      max_tokens: 3,
+      temperature: 0,
+      ignore_end: true,
+      logprobs: true,
+      top_logprobs: 4,
+    })
     const { content } = chat.choices[0].logprobs
     assert.equal(content.length, 3)
     for (const one of content) {
@@ -115,7 +157,11 @@ describe('a loaded model', () => {
       assert.equal(one.top_logprobs.length, 4)
       assert.equal(one.top_logprobs[0].id, one.id, 'temperature 0 takes the most likely')
       assert.ok(Math.abs(one.top_logprobs[0].logprob - one.logprob) < 1e-5)
-      assert.ok(one.top_logprobs.every((/** @type {any} */ top, /** @type {number} */ i) => i === 0 || top.logprob <= one.top_logprobs[i - 1].logprob))
+      assert.ok(
+        one.top_logprobs.every(
+          (/** @type {any} */ top, /** @type {number} */ i) => i === 0 || top.logprob <= one.top_logprobs[i - 1].logprob,
+        ),
+      )
     }
     const text = await llm.completions.create({ prompt: 'x', max_tokens: 3, temperature: 0, ignore_end: true, logprobs: 2 })
     const { logprobs } = text.choices[0]
@@ -149,7 +195,13 @@ describe('a loaded model', () => {
     const bos = await llm.detokenize([llm.info.bos], { special: true })
     assert.ok(bos.length > 1)
     const template = `${bos}{{ messages[0].content }}`
-    const ids = (await llm.chat.completions.create({ messages: [{ role: 'user', content: bos }], chatTemplate: template, max_tokens: 1 })).usage.prompt_tokens
+    const ids = (
+      await llm.chat.completions.create({
+        messages: [{ role: 'user', content: bos }],
+        chatTemplate: template,
+        max_tokens: 1,
+      })
+    ).usage.prompt_tokens
     const text = await llm.tokenize([{ text: bos, parse_special: true }, { text: bos }])
     assert.equal(text[0], llm.info.bos)
     assert.ok(text.length > 2)
@@ -174,11 +226,19 @@ describe('a loaded model', () => {
     ['stream as a word', (m) => m.completions.create({ prompt: 'x', stream: 'yes' }), /stream/],
     ['a value that C refuses', (m) => m.completions.create({ prompt: 'x', top_p: 3 }), /top_p/],
     ['a type that C refuses', (m) => m.completions.create({ prompt: 'x', max_tokens: 'many' }), /max_tokens/],
-    ['logprobs as a number in a chat', (m) => m.chat.completions.create({ messages: [{ role: 'user', content: 'x' }], logprobs: 3 }), /logprobs/],
+    [
+      'logprobs as a number in a chat',
+      (m) => m.chat.completions.create({ messages: [{ role: 'user', content: 'x' }], logprobs: 3 }),
+      /logprobs/,
+    ],
     ['choices that are empty', (m) => m.completions.create({ prompt: 'x', choices: [] }), /choices/],
     ['a span without text', (m) => m.tokenize([{ txt: 'x' }]), /"txt"/],
     ['ids that are none', (m) => m.detokenize([1, 'a']), /ids\[1\]/],
-    ['an id beyond the vocabulary', (m) => m.completions.create({ prompt: [100000], max_tokens: 1 }), /100000|vocabulary|token/],
+    [
+      'an id beyond the vocabulary',
+      (m) => m.completions.create({ prompt: [100000], max_tokens: 1 }),
+      /100000|vocabulary|token/,
+    ],
     ['a window of one', (m) => m.perplexity('some text', { window: 1 }), /window/],
     ['too short a text', (m) => m.perplexity(''), /two tokens/],
   ])) {
@@ -194,7 +254,10 @@ describe('a loaded model', () => {
 
   test('what is not supported says so', async () => {
     await assert.rejects(llm.completions.create({ prompt: 'x', n: 2 }), { code: 'unsupported' })
-    await assert.rejects(llm.chat.completions.create({ messages: [{ role: 'user', content: 'x' }], response_format: { type: 'json_object' } }), { code: 'unsupported' })
+    await assert.rejects(
+      llm.chat.completions.create({ messages: [{ role: 'user', content: 'x' }], response_format: { type: 'json_object' } }),
+      { code: 'unsupported' },
+    )
   })
 
   test('a prompt that does not fit is context_full', async () => {
@@ -209,11 +272,22 @@ describe('a loaded model', () => {
     assert.equal(stopped.choices[0].finish_reason, 'context_full')
     /** @type {any[]} */
     const told = []
-    const shifted = await llm.completions.create({ prompt, max_tokens: 60, temperature: 0, ignore_end: true, context_full: 'shift', keep: 4, onProgress: (/** @type {any} */ event) => told.push(event) })
+    const shifted = await llm.completions.create({
+      prompt,
+      max_tokens: 60,
+      temperature: 0,
+      ignore_end: true,
+      context_full: 'shift',
+      keep: 4,
+      onProgress: (/** @type {any} */ event) => told.push(event),
+    })
     assert.equal(shifted.choices[0].finish_reason, 'length')
     assert.equal(shifted.usage.completion_tokens, 60)
     assert.ok(shifted.dropped_tokens > 0)
-    assert.equal(told.filter((event) => event.phase === 'shift').reduce((sum, event) => sum + event.loaded, 0), shifted.dropped_tokens)
+    assert.equal(
+      told.filter((event) => event.phase === 'shift').reduce((sum, event) => sum + event.loaded, 0),
+      shifted.dropped_tokens,
+    )
   })
 
   test('aborts: in a stream, by either name of the signal, and by leaving the loop', async () => {
@@ -239,13 +313,35 @@ describe('a loaded model', () => {
       break
     }
     const controller = new AbortController()
-    await assert.rejects(llm.completions.create({ ...request, chunk: 4, signal: controller.signal, onProgress: () => controller.abort() }), { code: 'abort' })
-    assert.equal((await llm.completions.create({ ...request, max_tokens: 2 })).usage.completion_tokens, 2, 'the model still works')
+    await assert.rejects(
+      llm.completions.create({ ...request, chunk: 4, signal: controller.signal, onProgress: () => controller.abort() }),
+      { code: 'abort' },
+    )
+    assert.equal(
+      (await llm.completions.create({ ...request, max_tokens: 2 })).usage.completion_tokens,
+      2,
+      'the model still works',
+    )
   })
 
   test('a callback that throws ends its own call only', async () => {
-    await assert.rejects(llm.completions.create({ prompt: PROMPT, max_tokens: 100, ignore_end: true, reuse: false, chunk: 4, onProgress: () => { throw new Error('mine') } }), { code: 'data', message: /mine/ })
-    assert.equal((await llm.completions.create({ prompt: 'x', max_tokens: 1, ignore_end: true })).usage.completion_tokens, 1)
+    await assert.rejects(
+      llm.completions.create({
+        prompt: PROMPT,
+        max_tokens: 100,
+        ignore_end: true,
+        reuse: false,
+        chunk: 4,
+        onProgress: () => {
+          throw new Error('mine')
+        },
+      }),
+      { code: 'data', message: /mine/ },
+    )
+    assert.equal(
+      (await llm.completions.create({ prompt: 'x', max_tokens: 1, ignore_end: true })).usage.completion_tokens,
+      1,
+    )
   })
 
   test('concurrent calls are answered in order, none is refused', async () => {
@@ -261,7 +357,9 @@ describe('a loaded model', () => {
   test('choices come best first, with probabilities that sum to one', async () => {
     const { choices } = await llm.completions.create({ prompt: 'the', choices: [' cat', ' dog', 'x'] })
     assert.equal(choices.length, 3)
-    assert.ok(Math.abs(choices.reduce((/** @type {number} */ sum, /** @type {any} */ one) => sum + one.probability, 0) - 1) < 1e-9)
+    assert.ok(
+      Math.abs(choices.reduce((/** @type {number} */ sum, /** @type {any} */ one) => sum + one.probability, 0) - 1) < 1e-9,
+    )
     assert.ok(choices[0].logprob >= choices[1].logprob && choices[1].logprob >= choices[2].logprob)
     assert.deepEqual(choices.map((/** @type {any} */ one) => one.text).sort(), [' cat', ' dog', 'x'])
     assert.ok(choices.every((/** @type {any} */ one) => [' cat', ' dog', 'x'][one.index] === one.text))
@@ -273,7 +371,10 @@ describe('a loaded model', () => {
     const nll = await llm.nll(ids)
     const whole = await llm.perplexity(text)
     assert.equal(whole.tokens, ids.length - 1)
-    assert.ok(Math.abs(whole.mean_nll - nll.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0) / nll.length) < 1e-9)
+    assert.ok(
+      Math.abs(whole.mean_nll - nll.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0) / nll.length)
+        < 1e-9,
+    )
     assert.ok(Math.abs(whole.perplexity - Math.exp(whole.mean_nll)) < 1e-9)
     const cut = await llm.perplexity(text, { window: 10 })
     assert.equal(cut.tokens, ids.length - Math.ceil(ids.length / 10))
@@ -297,8 +398,15 @@ describe('other ways in and out', () => {
     const { url } = await fileServer(t, bytes)
     const texts = []
     for (const model of [TINY, pathToFileURL(TINY), [new Blob([bytes])], url, [TINY]]) {
-      const llm = await load({ ...OPTIONS, model: /** @type {any} */ (model), cacheFolder: folder(t), sha256: sha256(bytes) })
-      texts.push((await llm.completions.create({ prompt: PROMPT, max_tokens: 5, temperature: 0, ignore_end: true })).choices[0].text)
+      const llm = await load({
+        ...OPTIONS,
+        model: /** @type {any} */ (model),
+        cacheFolder: folder(t),
+        sha256: sha256(bytes),
+      })
+      texts.push(
+        (await llm.completions.create({ prompt: PROMPT, max_tokens: 5, temperature: 0, ignore_end: true })).choices[0].text,
+      )
       await llm.dispose()
     }
     assert.equal(new Set(texts).size, 1)
@@ -309,7 +417,10 @@ describe('other ways in and out', () => {
       const results = []
       for (const threads of [1, 2, 3]) {
         const llm = await load({ ...OPTIONS, build, threads })
-        assert.deepEqual([llm.info.build, llm.info.threads, llm.info.isa], [build, threads, build === 'base' ? 'simd128' : 'relaxed'])
+        assert.deepEqual(
+          [llm.info.build, llm.info.threads, llm.info.isa],
+          [build, threads, build === 'base' ? 'simd128' : 'relaxed'],
+        )
         results.push(await llm.nll(PROMPT))
         await llm.dispose()
       }
@@ -320,17 +431,27 @@ describe('other ways in and out', () => {
 
   test('dispose rejects what runs, is idempotent, and later calls say why', async () => {
     const llm = await load(OPTIONS)
-    const going = assert.rejects(llm.completions.create({ prompt: PROMPT, max_tokens: 100, ignore_end: true }), { code: 'abort' })
+    const going = assert.rejects(llm.completions.create({ prompt: PROMPT, max_tokens: 100, ignore_end: true }), {
+      code: 'abort',
+    })
     await llm.dispose()
     await Promise.all([going, llm.dispose(), /** @type {any} */ (llm)[Symbol.asyncDispose]()])
     await assert.rejects(llm.tokenize('x'), { code: 'abort', message: /disposed/ })
   })
 
-  /** Runs a program with the shim; the process must end by itself. @param {string} body @returns {Promise<{status: number | null, out: string, err: string}>} */
+  /**
+   * Runs a program with the shim; the process must end by itself.
+   * @param {string} body
+   * @returns {Promise<{status: number | null, out: string, err: string}>}
+   */
   const run = (body) => new Promise((resolve, reject) => {
-    const program = `import { load } from ${JSON.stringify(pathToFileURL(join(ROOT, 'web', 'node.js')).href)}; const options = ${JSON.stringify(OPTIONS)}; ${body}`
+    const entry = JSON.stringify(pathToFileURL(join(ROOT, 'web', 'node.js')).href)
+    const program = `import { load } from ${entry}; const options = ${JSON.stringify(OPTIONS)}; ${body}`
     const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'pipe'] })
-    const late = setTimeout(() => { child.kill('SIGKILL'); reject(new Error('the process did not end by itself within 60 s')) }, 60000)
+    const late = setTimeout(() => {
+      child.kill('SIGKILL')
+      reject(new Error('the process did not end by itself within 60 s'))
+    }, 60000)
     let out = ''
     let err = ''
     child.stdout.setEncoding('utf8').on('data', (text) => { out += text })
@@ -339,7 +460,11 @@ describe('other ways in and out', () => {
   })
 
   test('after dispose the process ends by itself', async () => {
-    const { status, out, err } = await run('const llm = await load(options); const a = await llm.completions.create({ prompt: "a", max_tokens: 2, ignore_end: true }); console.log(a.usage.completion_tokens); await llm.dispose()')
+    const { status, out, err } = await run(
+      'const llm = await load(options);'
+        + 'const a = await llm.completions.create({ prompt: "a", max_tokens: 2, ignore_end: true });'
+        + 'console.log(a.usage.completion_tokens); await llm.dispose()',
+    )
     assert.deepEqual([status, out.trim(), err], [0, '2', ''])
   })
 
@@ -349,7 +474,9 @@ describe('other ways in and out', () => {
   })
 
   test('it ends after a load that failed', async () => {
-    const { status, out } = await run('try { await load({ ...options, sha256: "0".repeat(64) }) } catch (error) { console.log(error.code) }')
+    const { status, out } = await run(
+      'try { await load({ ...options, sha256: "0".repeat(64) }) } catch (error) { console.log(error.code) }',
+    )
     assert.deepEqual([status, out.trim()], [0, 'hash'])
   })
 })

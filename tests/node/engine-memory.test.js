@@ -1,6 +1,6 @@
 /*
- * The memory that the default model takes in Node, kept from growing: the bound of bench/memory.mjs and 10 MiB, since a host
- * of another kind maps other libraries. The bench prints the figures themselves.
+ * The memory that the default model takes in Node, kept from growing: the bound of bench/memory.mjs and 10 MiB, since a
+ * host of another kind maps other libraries. The bench prints the figures themselves.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

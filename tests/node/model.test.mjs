@@ -1,6 +1,6 @@
 /*
- * The default model through the shim and the command line: what only real weights and a real vocabulary show. Set-up fetches the model;
- * where it is missing these tests fail and say so.
+ * The default model through the shim and the command line: what only real weights and a real vocabulary show. Set-up
+ * fetches the model; where it is missing these tests fail and say so.
  */
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -21,10 +21,16 @@ describe('chat', () => {
 
   test('every case of the reference: text byte for byte, and the ids of untrusted messages', async () => {
     for (const one of oracle.cases) {
-      const { text, spans } = await llm.renderChat({ messages: one.messages, add_generation_prompt: one.add_generation_prompt })
+      const { text, spans } = await llm.renderChat({
+        messages: one.messages,
+        add_generation_prompt: one.add_generation_prompt,
+      })
       assert.equal(text, one.rendered)
       const bytes = Buffer.from(text)
-      const pieces = spans.map((/** @type {any} */ span) => ({ text: bytes.subarray(span.start, span.start + span.length).toString(), parse_special: span.parse_special }))
+      const pieces = spans.map((/** @type {any} */ span) => ({
+        text: bytes.subarray(span.start, span.start + span.length).toString(),
+        parse_special: span.parse_special,
+      }))
       assert.deepEqual(Array.from(await llm.tokenize(pieces)), one.ids_untrusted)
     }
   })
@@ -37,14 +43,23 @@ describe('chat', () => {
   })
 
   test('an answer ends with the model\'s end token, and tells it', async () => {
-    const answer = await llm.chat.completions.create({ messages: [{ role: 'user', content: 'What is gravity? Answer in one sentence.' }], temperature: 0, max_tokens: 120 })
+    const answer = await llm.chat.completions.create({
+      messages: [{ role: 'user', content: 'What is gravity? Answer in one sentence.' }],
+      temperature: 0,
+      max_tokens: 120,
+    })
     assert.equal(answer.choices[0].finish_reason, 'stop')
     assert.match(answer.choices[0].message.content, /^Gravity is/)
     assert.doesNotMatch(answer.choices[0].message.content, /<\|im_end\|>/)
   })
 
   test('a stop text is not shown and is named', async () => {
-    const answer = await llm.completions.create({ prompt: strings.meta.prompt, temperature: 0, max_tokens: 10, stop: ['\n\n'] })
+    const answer = await llm.completions.create({
+      prompt: strings.meta.prompt,
+      temperature: 0,
+      max_tokens: 10,
+      stop: ['\n\n'],
+    })
     assert.equal(answer.choices[0].text, ' Paris.')
     assert.equal(answer.choices[0].finish_reason, 'stop')
     assert.equal(answer.stop_text, '\n\n')
@@ -57,7 +72,10 @@ describe('chat', () => {
       prompt: 'A small house stood by the river. '.repeat(50), max_tokens: 5, reuse: false, signal: controller.signal,
       onProgress: () => { if (++events === 2) controller.abort() },
     }), { code: 'abort' })
-    assert.equal((await llm.completions.create({ prompt: strings.meta.prompt, temperature: 0, max_tokens: 1 })).choices[0].text, ' Paris')
+    assert.equal(
+      (await llm.completions.create({ prompt: strings.meta.prompt, temperature: 0, max_tokens: 1 })).choices[0].text,
+      ' Paris',
+    )
   })
 })
 
@@ -67,7 +85,9 @@ test('the same prompt, temperature 0: one thread and two, the same log-probabili
   for (const threads of [1, 2]) {
     const llm = await load({ model: needModel(), contextSize: 128, build: 'base', threads })
     assert.equal(llm.info.threads, threads)
-    results.push(await llm.nll(await llm.tokenize('The river ran slowly past the old mill, and nobody in the village could say why.')))
+    results.push(
+      await llm.nll(await llm.tokenize('The river ran slowly past the old mill, and nobody in the village could say why.')),
+    )
     await llm.dispose()
   }
   assert.deepEqual(results[0], results[1])
@@ -78,7 +98,18 @@ describe('the command line', () => {
     const { status, out } = await nook(['info', needModel(), '--json', '--context', '1024'])
     assert.equal(status, 0)
     const info = JSON.parse(out)
-    for (const key of ['architecture', 'parameters', 'bytes', 'types', 'context', 'tokenizer', 'template', 'memory', 'unsupported']) assert.ok(key in info, key)
+    for (const key of [
+      'architecture',
+      'parameters',
+      'bytes',
+      'types',
+      'context',
+      'tokenizer',
+      'template',
+      'memory',
+      'unsupported',
+    ])
+      assert.ok(key in info, key)
     assert.deepEqual([info.architecture, info.bytes, info.context, info.unsupported], ['llama', 98362432, 1024, []])
     for (const key of ['weights', 'kv', 'work']) assert.ok(info.memory[key] > 0, key)
   })
@@ -90,9 +121,17 @@ describe('the command line', () => {
     const plain = await nook(['tokenize', needModel(), first.rendered])
     assert.deepEqual(JSON.parse(plain.out), first.ids_no_parse_special)
     const file = join(folder(t), 'lines.jsonl')
-    writeFileSync(file, `${oracle.cases.map((/** @type {any} */ one, /** @type {number} */ i) => JSON.stringify(i % 2 === 0 ? { text: one.rendered } : { hex: Buffer.from(one.rendered).toString('hex') })).join('\n')}\n`)
+    const lineOf = (/** @type {{rendered: string}} */ { rendered }, /** @type {number} */ i) =>
+      JSON.stringify(i % 2 === 0 ? { text: rendered } : { hex: Buffer.from(rendered).toString('hex') })
+    writeFileSync(file, `${oracle.cases.map(lineOf).join('\n')}\n`)
     const lines = await nook(['tokenize', needModel(), '--jsonl', file])
-    assert.deepEqual(lines.out.trim().split('\n').map((line) => JSON.parse(line)), oracle.cases.map((/** @type {any} */ one) => one.ids_no_parse_special))
+    assert.deepEqual(
+      lines.out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+      oracle.cases.map((/** @type {any} */ one) => one.ids_no_parse_special),
+    )
     const back = await nook(['tokenize', needModel(), '--detokenize', JSON.stringify(first.ids_parse_special), '--special'])
     assert.equal(back.out, first.rendered)
   })
@@ -104,7 +143,16 @@ describe('the command line', () => {
     const files = []
     for (const more of [[], ['--chunk', '1'], ['--chunk', '2']]) {
       const out = join(path, `o${files.length}`)
-      const { status, out: json } = await nook(['logits', needModel(), '--tokens', join(path, 'ids.json'), '--out', out, '--json', ...more])
+      const { status, out: json } = await nook([
+        'logits',
+        needModel(),
+        '--tokens',
+        join(path, 'ids.json'),
+        '--out',
+        out,
+        '--json',
+        ...more,
+      ])
       assert.equal(status, 0)
       assert.deepEqual(JSON.parse(json), { rows: 5, vocabulary: 49152, out })
       files.push(readFileSync(out))
@@ -128,7 +176,9 @@ describe('the command line', () => {
   test('nook generate and chat: text on stdout, the same in --json', async (t) => {
     const args = ['--temperature', '0', '--max-tokens', '6', '--threads', '1']
     const text = await nook(['generate', needModel(), '--prompt', 'The capital of France is', ...args])
-    const json = JSON.parse((await nook(['generate', needModel(), '--prompt', 'The capital of France is', '--json', ...args])).out)
+    const json = JSON.parse(
+      (await nook(['generate', needModel(), '--prompt', 'The capital of France is', '--json', ...args])).out,
+    )
     assert.equal(json.object, 'text_completion')
     assert.equal(text.out.trimEnd(), json.choices[0].text.trimEnd())
     assert.equal(json.usage.completion_tokens, 6)
@@ -136,13 +186,31 @@ describe('the command line', () => {
     writeFileSync(file, JSON.stringify([{ role: 'user', content: 'Hello!' }]))
     const chat = JSON.parse((await nook(['chat', needModel(), '--messages', file, '--json', ...args])).out)
     assert.equal(chat.object, 'chat.completion')
-    assert.equal((await nook(['chat', needModel(), ...args], { input: 'Hello!\n' })).out.trimEnd(), chat.choices[0].message.content.trimEnd())
-    const scored = JSON.parse((await nook(['generate', needModel(), '--prompt', 'The capital of France is', '--choices', '[" Paris", " Rome"]', '--json'])).out)
+    assert.equal(
+      (await nook(['chat', needModel(), ...args], { input: 'Hello!\n' })).out.trimEnd(),
+      chat.choices[0].message.content.trimEnd(),
+    )
+    const scored = JSON.parse(
+      (
+        await nook([
+          'generate',
+          needModel(),
+          '--prompt',
+          'The capital of France is',
+          '--choices',
+          '[" Paris", " Rome"]',
+          '--json',
+        ])
+      ).out,
+    )
     assert.equal(scored.choices[0].text, ' Paris')
   })
 
   test('Ctrl-C ends a generation with status 1 and one sentence', async () => {
-    const { status, err } = await nook(['generate', needModel(), '--prompt', 'Once', '--ignore-end', '--max-tokens', '2000', '--context', '2048'], { interruptAt: 5 })
+    const { status, err } = await nook(
+      ['generate', needModel(), '--prompt', 'Once', '--ignore-end', '--max-tokens', '2000', '--context', '2048'],
+      { interruptAt: 5 },
+    )
     assert.equal(status, 1)
     assert.match(err, /aborted/)
     assert.equal(err.trim().split('\n').length, 1)
@@ -155,9 +223,25 @@ describe('the command line', () => {
     assert.ok(device.length > 3)
     assert.equal(threads, 1)
     assert.ok(['base', 'relaxed'].includes(build))
-    for (const what of ['load', 'prefill 16', 'prefill 128', 'decode 64', 'abort while reading', 'abort while writing', 'peak memory over an empty Node']) {
+    for (const what of [
+      'load',
+      'prefill 16',
+      'prefill 128',
+      'decode 64',
+      'abort while reading',
+      'abort while writing',
+      'peak memory over an empty Node',
+    ]) {
       const row = rows.find((/** @type {any} */ one) => one.what === what)
-      assert.ok(row !== undefined && row.median > 0 && row.min <= row.median && row.median <= row.max && row.n >= 1 && row.unit !== '', what)
+      assert.ok(
+        row !== undefined
+          && row.median > 0
+          && row.min <= row.median
+          && row.median <= row.max
+          && row.n >= 1
+          && row.unit !== '',
+        what,
+      )
     }
   })
 })

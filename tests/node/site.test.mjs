@@ -53,7 +53,13 @@ test('the page has the headers that threads need, and a policy without eval', as
 
 test('types are those that browsers insist on', async (t) => {
   const { address } = await site(t)
-  for (const [path, type] of [['/app/', 'text/html; charset=utf-8'], ['/index.js', 'text/javascript; charset=utf-8'], ['/wasm/nook-base.wasm', 'application/wasm'], ['/models/card.json', 'application/json; charset=utf-8'], ['/models/m.gguf', 'application/octet-stream']]) {
+  for (const [path, type] of [
+    ['/app/', 'text/html; charset=utf-8'],
+    ['/index.js', 'text/javascript; charset=utf-8'],
+    ['/wasm/nook-base.wasm', 'application/wasm'],
+    ['/models/card.json', 'application/json; charset=utf-8'],
+    ['/models/m.gguf', 'application/octet-stream'],
+  ]) {
     const response = await fetch(new URL(/** @type {string} */ (path), address))
     await response.arrayBuffer()
     assert.equal(response.status, 200, path)
@@ -67,10 +73,18 @@ test('ranges: a part, the rest, the end, beyond the end, a stale condition', asy
   const bytes = pattern(1000)
   const get = async (/** @type {Record<string, string>} */ headers) => {
     const response = await fetch(url, { headers })
-    return { status: response.status, range: response.headers.get('content-range'), body: new Uint8Array(await response.arrayBuffer()), etag: response.headers.get('etag') }
+    return {
+      status: response.status,
+      range: response.headers.get('content-range'),
+      body: new Uint8Array(await response.arrayBuffer()),
+      etag: response.headers.get('etag'),
+    }
   }
   const part = await get({ range: 'bytes=10-19' })
-  assert.deepEqual([part.status, part.range, Array.from(part.body)], [206, 'bytes 10-19/1000', Array.from(bytes.subarray(10, 20))])
+  assert.deepEqual(
+    [part.status, part.range, Array.from(part.body)],
+    [206, 'bytes 10-19/1000', Array.from(bytes.subarray(10, 20))],
+  )
   assert.deepEqual(Array.from((await get({ range: 'bytes=990-' })).body), Array.from(bytes.subarray(990)))
   assert.deepEqual(Array.from((await get({ range: 'bytes=-5' })).body), Array.from(bytes.subarray(995)))
   assert.equal((await get({ range: 'bytes=990-5000' })).range, 'bytes 990-999/1000')
@@ -87,7 +101,9 @@ test('ranges: a part, the rest, the end, beyond the end, a stale condition', asy
 /** A request whose path no client cleans up. @param {number} port @param {string} path @returns {Promise<string>} */
 function raw(port, path) {
   return new Promise((resolve, reject) => {
-    const socket = connect(port, '127.0.0.1', () => socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`))
+    const socket = connect(port, '127.0.0.1', () =>
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`),
+    )
     let text = ''
     socket.setEncoding('latin1').on('data', (more) => { text += more }).on('close', () => resolve(text)).on('error', reject)
   })
@@ -101,8 +117,23 @@ test('a model that set-up linked into models/cache is served', async (t) => {
 test('no path leads out of the served folders', async (t) => {
   const { port } = await site(t)
   for (const path of [
-    '/../secret.txt', '/%2e%2e/secret.txt', '/app/../../secret.txt', '/app/%2e%2e%2f%2e%2e%2fsecret.txt', '/..%5csecret.txt', '/models/../secret.txt',
-    '/models/%2e%2e/%2e%2e/secret.txt', '/models/..%2f..%2fsecret.txt', '/link.txt', '/.hidden', '//secret.txt', '/%00', '/%', '/app/.%2e/index.js', '/models/cache/m.gguf', '/models/', '/models/link.json',
+    '/../secret.txt',
+    '/%2e%2e/secret.txt',
+    '/app/../../secret.txt',
+    '/app/%2e%2e%2f%2e%2e%2fsecret.txt',
+    '/..%5csecret.txt',
+    '/models/../secret.txt',
+    '/models/%2e%2e/%2e%2e/secret.txt',
+    '/models/..%2f..%2fsecret.txt',
+    '/link.txt',
+    '/.hidden',
+    '//secret.txt',
+    '/%00',
+    '/%',
+    '/app/.%2e/index.js',
+    '/models/cache/m.gguf',
+    '/models/',
+    '/models/link.json',
   ]) {
     const text = await raw(port, path)
     assert.match(text, /^HTTP\/1\.1 (400|404) /, path)

@@ -22,7 +22,11 @@ async function readAll(source, ranges = RANGES) {
   for (const [offset, length] of /** @type {[number, number][]} */ (ranges)) {
     view.fill(0xaa)
     await source.readInto(view, offset, length)
-    assert.deepEqual(Buffer.from(view.subarray(0, length)), Buffer.from(BYTES.subarray(offset, offset + length)), `${offset}+${length}`)
+    assert.deepEqual(
+      Buffer.from(view.subarray(0, length)),
+      Buffer.from(BYTES.subarray(offset, offset + length)),
+      `${offset}+${length}`,
+    )
     assert.ok(view.subarray(length).every((byte) => byte === 0xaa), 'nothing is written behind the range')
   }
 }
@@ -34,7 +38,10 @@ test('a file on disk', async (t) => {
   t.after(() => source.close())
   await readAll(source)
   assert.equal(source.readInto(new Uint8Array(4), 0, 4), undefined, 'the disk answers at once')
-  assert.throws(() => source.readInto(new Uint8Array(10), SIZE - 5, 10), { code: 'format', message: /ends at byte 3000001/ })
+  assert.throws(() => source.readInto(new Uint8Array(10), SIZE - 5, 10), {
+    code: 'format',
+    message: /ends at byte 3000001/,
+  })
 })
 
 test('a file on disk is read into shared memory too', (t) => {
@@ -106,7 +113,10 @@ test('a broken connection is taken up at the same byte', async (t) => {
   t.after(() => source.close())
   await readAll(source, [[0, 400_000], [400_000, 500_000], [900_000, 500_000], [1_400_000, 500_000]])
   assert.ok(requests.length >= 3)
-  assert.ok(requests.slice(1).every((request) => Number(/\d+/.exec(request.range ?? '')?.[0]) > 0), 'nothing is read from the beginning again')
+  assert.ok(
+    requests.slice(1).every((request) => Number(/\d+/.exec(request.range ?? '')?.[0]) > 0),
+    'nothing is read from the beginning again',
+  )
 })
 
 test('a server that keeps breaking off is given up, with the byte', async (t) => {
@@ -162,7 +172,10 @@ test('streams without a byte reader are read as well', async () => {
 })
 
 test('the names of a split model', () => {
-  assert.deepEqual(splitNames('https://h/x/m-00002-of-00003.gguf?v=1'), [1, 2, 3].map((i) => `https://h/x/m-0000${i}-of-00003.gguf?v=1`))
+  assert.deepEqual(
+    splitNames('https://h/x/m-00002-of-00003.gguf?v=1'),
+    [1, 2, 3].map((i) => `https://h/x/m-0000${i}-of-00003.gguf?v=1`),
+  )
   assert.deepEqual(splitNames('m.gguf'), ['m.gguf'])
   assert.deepEqual(splitNames('m-1-of-3.gguf'), ['m-1-of-3.gguf'])
   assert.equal(baseName('https://h/x/m.gguf?download=true#y'), 'm.gguf')

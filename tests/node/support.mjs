@@ -1,5 +1,6 @@
 /*
- * support.mjs: what the tests of the shim share: where things lie, a server that misbehaves on purpose, a worker core in this thread.
+ * support.mjs: what the tests of the shim share: where things lie, a server that misbehaves on purpose, a worker core in
+ * this thread.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
@@ -33,7 +34,10 @@ export function folder(t) {
 /** @param {Uint8Array} bytes @returns {string} */
 export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex')
 
-/** A hasher of the cache's interface over Node's own SHA-256, for tests of the cache's logic (the engine's is tested against it). */
+/**
+ * A hasher of the cache's interface over Node's own SHA-256, for tests of the cache's logic (the engine's is tested against
+ * it).
+ */
 export function nodeHasher() {
   let hash = createHash('sha256')
   return {
@@ -59,7 +63,8 @@ export function pattern(length) {
  * A server of one file that can break off, refuse ranges, hide the length, change.
  * @param {import('node:test').TestContext} t
  * @param {Uint8Array} bytes
- * @param {{ranges?: boolean, length?: boolean, breakAt?: number[], status?: number, etag?: () => string, file?: () => Uint8Array}} [how]
+ * @param {{ranges?: boolean, length?: boolean, breakAt?: number[], status?: number, etag?: () => string, file?: () =>
+ *   Uint8Array}} [how]
  *        breakAt: one byte offset a request at which the connection is cut, in order; afterwards it holds
  */
 export async function fileServer(t, bytes, how = {}) {
@@ -108,7 +113,8 @@ export async function fileServer(t, bytes, how = {}) {
 }
 
 /**
- * A worker core in this thread: send(type, args) posts and gives the reply; events come to onEvent in the order they were posted.
+ * A worker core in this thread: send(type, args) posts and gives the reply; events come to onEvent in the order they were
+ * posted.
  * @param {import('node:test').TestContext} t
  * @param {{verifyAfterMs?: number, host?: import('../../web/platform/browser.js').Host}} [options]
  */
@@ -116,10 +122,19 @@ export function coreInThread(t, options = {}) {
   const channel = new MessageChannel()
   const inner = /** @type {import('node:worker_threads').MessagePort} */ (/** @type {unknown} */ (channel.port1))
   const outer = /** @type {import('node:worker_threads').MessagePort} */ (/** @type {unknown} */ (channel.port2))
-  const core = serve({
-    post: (message, transfer) => inner.postMessage(message, /** @type {any} */ (transfer ?? [])),
-    listen: (listener) => { inner.on('message', listener) },
-  }, options.host ?? nodeHost, { threadUrl: new URL('../../web/thread.node.js', import.meta.url), ...(options.verifyAfterMs === undefined ? {} : { verifyAfterMs: options.verifyAfterMs }) })
+  const core = serve(
+    {
+      post: (message, transfer) => inner.postMessage(message, /** @type {any} */ (transfer ?? [])),
+      listen: (listener) => {
+        inner.on('message', listener)
+      },
+    },
+    options.host ?? nodeHost,
+    {
+      threadUrl: new URL('../../web/thread.node.js', import.meta.url),
+      ...(options.verifyAfterMs === undefined ? {} : { verifyAfterMs: options.verifyAfterMs }),
+    },
+  )
   /** @type {Map<string, {resolve: (value: any) => void, reject: (error: any) => void}>} */
   const waiting = new Map()
   /** @type {any[]} */

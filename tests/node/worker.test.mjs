@@ -1,6 +1,7 @@
 /*
- * The worker protocol over the real engine (base build, one thread) and a random-weight model: envelope, order, turns, aborts. The
- * core runs in this thread, so that steps can be counted: an abort acts within one step, whatever the clock says.
+ * The worker protocol over the real engine (base build, one thread) and a random-weight model: envelope, order, turns,
+ * aborts. The core runs in this thread, so that steps can be counted: an abort acts within one step, whatever the clock
+ * says.
  */
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -14,7 +15,10 @@ import { TINY, coreInThread, fileServer, folder, sha256 } from './support.mjs'
 
 const MODEL = { model: { files: [{ path: TINY }] }, options: { build: 'base', threads: 1, contextSize: 256 } }
 const PROMPT = Array.from({ length: 150 }, (_, i) => 5 + i)
-const LONG = { input: { ids: PROMPT }, options: { max_tokens: 40, temperature: 0, ignore_end: true, chunk: 4, reuse: false } }
+const LONG = {
+  input: { ids: PROMPT },
+  options: { max_tokens: 40, temperature: 0, ignore_end: true, chunk: 4, reuse: false },
+}
 
 test('a load tells its progress, then replies once with facts', async (t) => {
   const { send, log } = coreInThread(t)
@@ -27,7 +31,11 @@ test('a load tells its progress, then replies once with facts', async (t) => {
   assert.equal(mine.at(-1).type, 'load')
   const events = mine.slice(0, -1)
   assert.ok(events.length >= 3)
-  assert.ok(events.every((message) => message.type === 'event' && message.event.type === 'progress' && message.event.phase === 'load'))
+  assert.ok(
+    events.every(
+      (message) => message.type === 'event' && message.event.type === 'progress' && message.event.phase === 'load',
+    ),
+  )
   assert.ok(events.every((message, i) => i === 0 || message.event.loaded >= events[i - 1].event.loaded))
 })
 
@@ -59,7 +67,9 @@ test('a failed load leaves the worker ready for another', async (t) => {
     assert.ok(error.message.length > 10)
     return true
   })
-  await assert.rejects(send('load', { ...MODEL, model: { files: [{ path: TINY }], sha256: ['0'.repeat(64)] } }), { code: 'hash' })
+  await assert.rejects(send('load', { ...MODEL, model: { files: [{ path: TINY }], sha256: ['0'.repeat(64)] } }), {
+    code: 'hash',
+  })
   await send('load', { ...MODEL, model: { files: [{ path: TINY }], sha256: [sha256(readFileSync(TINY))] } })
 })
 
@@ -70,7 +80,11 @@ test('an id that is under way is refused', async (t) => {
   raw({ type: 'generate', id: 'same', args: LONG })
   await first.catch(() => {})
   await send('clear')
-  assert.equal(log.filter((message) => message.id === 'same' && message.type === 'error' && /in use/.test(message.error.message)).length, 1)
+  assert.equal(
+    log.filter((message) => message.id === 'same' && message.type === 'error' && /in use/.test(message.error.message))
+      .length,
+    1,
+  )
 })
 
 test('long calls run one at a time in the order they came; tokenize is answered in between', async (t) => {
@@ -81,12 +95,14 @@ test('long calls run one at a time in the order they came; tokenize is answered 
     send('tokenize', { input: 'a b' }, 'k'), send('detokenize', { ids: [5, 6] }, 'd'),
   ])
   const order = log.filter((message) => ['g1', 'e2', 'g3', 'k', 'd'].includes(message.id))
-  const at = (/** @type {string} */ id, /** @type {boolean} */ reply) => order.findIndex((message) => message.id === id && (message.type !== 'event') === reply)
+  const at = (/** @type {string} */ id, /** @type {boolean} */ reply) =>
+    order.findIndex((message) => message.id === id && (message.type !== 'event') === reply)
   assert.ok(at('k', true) < at('g1', true), 'tokenize does not wait for the generation')
   assert.ok(at('d', true) < at('g1', true))
   assert.ok(at('g1', true) < at('e2', false), 'nothing of the second call before the end of the first')
   assert.ok(at('e2', true) < at('g3', false))
-  for (const id of ['g1', 'e2', 'g3']) assert.ok(!order.slice(at(id, true) + 1).some((message) => message.id === id), 'nothing after the reply')
+  for (const id of ['g1', 'e2', 'g3'])
+    assert.ok(!order.slice(at(id, true) + 1).some((message) => message.id === id), 'nothing after the reply')
 })
 
 test('tokenize waits for a load that came before it', async (t) => {
@@ -98,7 +114,10 @@ test('tokenize waits for a load that came before it', async (t) => {
 test('a failing call does not stop the queue', async (t) => {
   const { send } = coreInThread(t)
   await send('load', MODEL)
-  const bad = assert.rejects(send('generate', { input: { ids: PROMPT }, options: { temprature: 1 } }), { code: 'data', message: /temprature/ })
+  const bad = assert.rejects(send('generate', { input: { ids: PROMPT }, options: { temprature: 1 } }), {
+    code: 'data',
+    message: /temprature/,
+  })
   const good = send('generate', LONG)
   await bad
   assert.equal((await good).ids.length, 40)
@@ -136,7 +155,10 @@ test('evaluate gives rows of logits as they come, and -log p as one array', asyn
   for (let i = 0; i < 32; i++) {
     const row = logits.subarray(i * 320, (i + 1) * 320)
     const top = Math.max(...row)
-    const expected = Math.log(row.reduce((sum, value) => sum + Math.exp(value - top), 0)) + top - /** @type {number} */ (row[/** @type {number} */ (ids[i + 1])])
+    const expected =
+      Math.log(row.reduce((sum, value) => sum + Math.exp(value - top), 0))
+      + top
+      - /** @type {number} */ (row[/** @type {number} */ (ids[i + 1])])
     assert.ok(Math.abs(nll[i] - expected) < 1e-5, `position ${i}`)
   }
 })
@@ -178,7 +200,13 @@ test('an abort in the middle of writing acts within one step', async (t) => {
 test('an abort in the middle of an evaluation and of a scoring acts within one step', async (t) => {
   const evaluation = await abortAt(t, 'evaluate', { ids: PROMPT, nll: true, chunk: 4 }, 'prefill', 5)
   assert.ok(evaluation.after <= 1)
-  const scoring = await abortAt(t, 'choices', { input: { prompt: 'a prompt of some words '.repeat(6) }, choices: ['x', 'yz '.repeat(9), 'w'] }, 'prefill', 1)
+  const scoring = await abortAt(
+    t,
+    'choices',
+    { input: { prompt: 'a prompt of some words '.repeat(6) }, choices: ['x', 'yz '.repeat(9), 'w'] },
+    'prefill',
+    1,
+  )
   assert.ok(scoring.after <= 1)
 })
 
@@ -244,13 +272,18 @@ test('choices: each whole text is tokenized as it would be alone', async (t) => 
   const bytes = new TextEncoder().encode(prompt)
   const cut = engine.tokenizeChoices(bytes, [{ start: 0, length: bytes.length, parse_special: false }], choices, false)
   choices.forEach((choice, i) => {
-    assert.deepEqual([...cut.prompt, .../** @type {Int32Array} */ (cut.choices[i])], Array.from(engine.tokenize(prompt + choice)))
+    assert.deepEqual(
+      [...cut.prompt, .../** @type {Int32Array} */ (cut.choices[i])],
+      Array.from(engine.tokenize(prompt + choice)),
+    )
   })
   const { choices: scored } = await send('choices', { input: { prompt, addSpecial: false }, choices })
   for (const [i, choice] of choices.entries()) {
     const ids = engine.tokenize(prompt + choice)
     const { nll } = await send('evaluate', { ids, nll: true })
-    const expected = -nll.slice(cut.prompt.length - 1).reduce((/** @type {number} */ sum, /** @type {number} */ value) => sum + value, 0)
+    const expected = -nll
+      .slice(cut.prompt.length - 1)
+      .reduce((/** @type {number} */ sum, /** @type {number} */ value) => sum + value, 0)
     assert.ok(Math.abs(scored[i].logprob - expected) < 1e-4, `${choice}: ${scored[i].logprob} and ${expected}`)
     assert.equal(scored[i].tokens, ids.length - cut.prompt.length)
   }
@@ -261,7 +294,10 @@ test('choices: each whole text is tokenized as it would be alone', async (t) => 
 const BYTES = readFileSync(TINY)
 
 /** @param {string} url @param {string} cacheFolder @param {object} [options] */
-const byUrl = (url, cacheFolder, options = {}) => ({ model: { files: [{ url }], sha256: [sha256(BYTES)] }, options: { ...MODEL.options, cacheFolder, ...options } })
+const byUrl = (url, cacheFolder, options = {}) => ({
+  model: { files: [{ url }], sha256: [sha256(BYTES)] },
+  options: { ...MODEL.options, cacheFolder, ...options },
+})
 
 test('a model by address is kept, and the second load asks nobody', async (t) => {
   const path = folder(t)
@@ -302,12 +338,23 @@ test('when nothing more can be kept the model is loaded all the same, and that i
   const { url } = await fileServer(t, BYTES)
   const storage = new FsStorage(path)
   storage.space = async () => ({ used: 0, granted: 1000 })
-  const host = { ...nodeHost, cache: async (/** @type {any} */ _kind, /** @type {any} */ _folder, /** @type {any} */ hasher) => new ModelCache(storage, hasher) }
+  const host = {
+    ...nodeHost,
+    cache: async (/** @type {any} */ _kind, /** @type {any} */ _folder, /** @type {any} */ hasher) =>
+      new ModelCache(storage, hasher),
+  }
   const { send, log } = coreInThread(t, { host })
   const { warnings } = await send('load', byUrl(url, path), 'l')
   assert.match(warnings[0], /435040 bytes.*not kept/s)
   assert.ok(log.some((message) => message.event?.phase === 'warning'))
-  const none = coreInThread(t, { host: { ...nodeHost, cache: async () => { throw new NookError('quota', 'No storage here.') } } })
+  const none = coreInThread(t, {
+    host: {
+      ...nodeHost,
+      cache: async () => {
+        throw new NookError('quota', 'No storage here.')
+      },
+    },
+  })
   assert.match((await none.send('load', byUrl(url, path))).warnings[0], /No storage here/)
 })
 
@@ -334,7 +381,11 @@ test('a kept file whose weights changed is found when the worker is idle, told a
   damaged[damaged.length - 5] = (damaged[damaged.length - 5] ?? 0) ^ 1
   writeFileSync(join(path, `sha-${sha256(BYTES)}.gguf`), damaged)
   const { send, side } = coreInThread(t, { verifyAfterMs: 0 })
-  const warned = new Promise((resolve) => { side.onEvent = (message) => { if (message.id === null) resolve(message.event) } })
+  const warned = new Promise((resolve) => {
+    side.onEvent = (message) => {
+      if (message.id === null) resolve(message.event)
+    }
+  })
   await send('load', byUrl(url, path))
   assert.equal((/** @type {any} */ (await warned)).code, 'hash')
   assert.deepEqual(await send('cacheList', { folder: path }), [])

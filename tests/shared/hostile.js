@@ -49,7 +49,11 @@ async function problemOf(env, entry) {
   } catch (thrown) {
     const error = /** @type {any} */ (thrown)
     const told = `${error.name} ${error.code}: ${error.message} | ${error.hint}`
-    if (error.name !== 'NookError' || error.code !== entry.status || !error.message.toLowerCase().includes(entry.says.toLowerCase()))
+    if (
+      error.name !== 'NookError'
+      || error.code !== entry.status
+      || !error.message.toLowerCase().includes(entry.says.toLowerCase())
+    )
       return `wanted ${entry.status} "${entry.says}", got ${told}`
     if (!/^\S[^\n]*\.$/.test(error.message)) return `no sentence: ${told}`
     return /^\S[^\n]*\.$/.test(error.hint) ? '' : `nothing says what to do: ${told}`

@@ -100,7 +100,8 @@ static model *list_models(size_t *n) {
 
 static void write_table(const model *models, size_t n) {
   cJSON *json = cJSON_CreateObject();
-  (void)cJSON_AddStringToObject(json, "rule", "SHA-256 of the float32 logits of the bundle's ids, little-endian; scalar kernels");
+  (void)cJSON_AddStringToObject(json, "rule",
+                                "SHA-256 of the float32 logits of the bundle's ids, little-endian; scalar kernels");
   cJSON *list = cJSON_AddArrayToObject(json, "models");
   for (size_t i = 0; i < n; i++) {
     cJSON *row = cJSON_CreateObject();

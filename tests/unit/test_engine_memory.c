@@ -56,8 +56,9 @@ void __wrap_free(void *memory) {
 /* ---- The way of one answer ------------------------------------------------------------------------------------------ */
 
 static const char PROMPT[] = "abab<|im_end|>ab";
-static const char GENERATE[] = "{\"max_tokens\":3,\"seed\":1,\"logprobs\":2,\"stop\":[\"zz\",\"yy\"],\"logit_bias\":{\"2\":0.5},"
-                               "\"ignore_end\":true,\"repetition_penalty\":1.1}";
+static const char GENERATE[] =
+    "{\"max_tokens\":3,\"seed\":1,\"logprobs\":2,\"stop\":[\"zz\",\"yy\"],\"logit_bias\":{\"2\":0.5},"
+    "\"ignore_end\":true,\"repetition_penalty\":1.1}";
 
 static nk_status load(nook_context *context, const uint8_t *file, size_t length) {
   char options[96];

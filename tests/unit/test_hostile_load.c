@@ -64,9 +64,11 @@ static void each_hostile_file_ends_as_the_manifest_says(void **state) {
     trial_file file;
     uint8_t *bytes = read_hostile(name, &file);
     trial_run(context, &file, "", &out);
-    bool right = out.broken[0] == '\0' && strcmp(nk_status_code(out.status), code) == 0 && strstr(out.message, says) != NULL;
+    bool right =
+        out.broken[0] == '\0' && strcmp(nk_status_code(out.status), code) == 0 && strstr(out.message, says) != NULL;
     if (!right) {
-      print_error("%s: wanted %s \"%s\", got %s \"%s\" %s\n", name, code, says, nk_status_code(out.status), out.message, out.broken);
+      print_error("%s: wanted %s \"%s\", got %s \"%s\" %s\n", name, code, says, nk_status_code(out.status), out.message,
+                  out.broken);
       wrong++;
     }
     if (out.status != NK_STATUS_OK) {
@@ -93,7 +95,8 @@ static void parts_in_the_wrong_order_are_refused(void **state) {
   trial_file part;
   uint8_t *bytes = read_hostile("split-count-2.gguf", &part);
   char options[128];
-  (void)snprintf(options, sizeof options, "{\"files\":[{\"bytes\":%zu},{\"bytes\":%zu}]}", (size_t)part.bytes, (size_t)part.bytes);
+  (void)snprintf(options, sizeof options, "{\"files\":[{\"bytes\":%zu},{\"bytes\":%zu}]}", (size_t)part.bytes,
+                 (size_t)part.bytes);
   assert_int_equal(nook_load_begin(context, options), NK_STATUS_OK);
   nook_want want;
   while ((status = nook_load_step(context, &want)) == NK_STATUS_OK && !want.finished) {

@@ -340,9 +340,10 @@ static void a_text_is_well_formed_or_doubtful_as_cjson_sees_it(void **state) {
   (void)state;
   static const char *const sound[] = {"{}", "[]", " [ ] ", "0", "-1.5e+3", "\"a\\u00e9\\n\"", "[1,[2,{\"a\":[]}],null]",
                                       "{\"a\" : true , \"b\":{\"c\":[false,{}]}}", "[{},[],\"\"]", "\t\r\n1\n"};
-  static const char *const doubtful[] = {"", " ", "{", "}", "[", "]", "[1", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}",
-                                         "{a:1}", "{1:1}", "[1 2]", "1 2", "[1}", "{\"a\":1]", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\n\"",
-                                         "-", "01", "1.", ".5", "1e", "+1", "tru", "nul", "\"\\ud800\"", "[[1]"};
+  static const char *const doubtful[] = {
+      "",           " ",     "{",     "}",     "[",   "]",   "[1",        "[1,]", "[,1]",        "{\"a\"}",     "{\"a\":}",
+      "{\"a\":1,}", "{a:1}", "{1:1}", "[1 2]", "1 2", "[1}", "{\"a\":1]", "\"a",  "\"\\x\"",     "\"\\u12g4\"", "\"\n\"",
+      "-",          "01",    "1.",    ".5",    "1e",  "+1",  "tru",       "nul",  "\"\\ud800\"", "[[1]"};
   for (size_t i = 0; i < sizeof sound / sizeof *sound; i++) {
     if (!nk_json_well_formed(sound[i])) fail_msg("%s is well-formed", sound[i]);
     cJSON *tree = cJSON_ParseWithOpts(sound[i], NULL, 1);

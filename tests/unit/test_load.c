@@ -14,7 +14,7 @@
 static const int32_t IDS[] = {5, 80, 17, 200, 33, 150, 91};
 #define N_IDS 7
 
-/* ---- Files made here --------------------------------------------------------------------------------------------------- */
+/* ---- Files made here --------------------------------------------------------------------------------------------- */
 
 typedef struct file {
   uint8_t *bytes;
@@ -63,7 +63,8 @@ static file cut_part(const uint8_t *whole, size_t length, uint16_t part, uint16_
   put_u64(&f, (part == 0 ? gguf.n_pairs : 0) + 2);
   put_u16_pair(&f, "split.no", part);
   put_u16_pair(&f, "split.count", count);
-  /* The pairs lie one after another between the counts and the tensor table: from the first key's length to the last value. */
+  /* The pairs lie one after another between the counts and the tensor table: from the first key's length to the last
+     value. */
   if (part == 0) {
     const uint8_t *start = (const uint8_t *)gguf.pairs[0].key.bytes - 8;
     const uint8_t *end = (const uint8_t *)gguf.tensors[0].name.bytes - 8;
@@ -135,7 +136,7 @@ static float *expected_logits(void) {
   return logits;
 }
 
-/* ---- Tests ------------------------------------------------------------------------------------------------------------- */
+/* ---- Tests ------------------------------------------------------------------------------------------------------- */
 
 static void a_file_with_its_hash_loads_and_one_changed_byte_anywhere_is_refused(void **state) {
   (void)state;
@@ -181,11 +182,12 @@ static void a_model_in_parts_is_the_same_model(void **state) {
   for (int hashed = 0; hashed < 2; hashed++) {
     if (hashed) {
       (void)snprintf(options, sizeof options,
-                     "{\"files\":[{\"bytes\":%zu,\"sha256\":\"%s\"},{\"bytes\":%zu,\"sha256\":\"%s\"},{\"bytes\":%zu,\"sha256\":\"%s\"}]}",
+                     "{\"files\":[{\"bytes\":%zu,\"sha256\":\"%s\"},{\"bytes\":%zu,\"sha256\":\"%s\"},{\"bytes\":%zu,"
+                     "\"sha256\":\"%s\"}]}",
                      parts[0].length, hex[0], parts[1].length, hex[1], parts[2].length, hex[2]);
     } else {
-      (void)snprintf(options, sizeof options, "{\"files\":[{\"bytes\":%zu},{\"bytes\":%zu},{\"bytes\":%zu}]}", parts[0].length,
-                     parts[1].length, parts[2].length);
+      (void)snprintf(options, sizeof options, "{\"files\":[{\"bytes\":%zu},{\"bytes\":%zu},{\"bytes\":%zu}]}",
+                     parts[0].length, parts[1].length, parts[2].length);
     }
     nook_context *context = fresh();
     assert_int_equal(nook_load_begin(context, options), NK_STATUS_OK);
@@ -201,7 +203,8 @@ static void a_model_in_parts_is_the_same_model(void **state) {
   assert_int_equal(nook_load_begin(context, options), NK_STATUS_OK);
   assert_int_equal(feed(context, swapped), NK_STATUS_FORMAT);
   assert_non_null(strstr(nook_error(context), "part 2 of 3"));
-  (void)snprintf(options, sizeof options, "{\"files\":[{\"bytes\":%zu},{\"bytes\":%zu}]}", parts[0].length, parts[1].length);
+  (void)snprintf(options, sizeof options, "{\"files\":[{\"bytes\":%zu},{\"bytes\":%zu}]}", parts[0].length,
+                 parts[1].length);
   assert_int_equal(nook_load_begin(context, options), NK_STATUS_OK);
   assert_int_equal(feed(context, parts), NK_STATUS_FORMAT);
   assert_non_null(strstr(nook_error(context), "3 parts, but 2 files"));
