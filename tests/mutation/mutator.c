@@ -365,7 +365,7 @@ void mutator_cut(mutation *m, const anatomy *a, uint64_t seed) {
   uint64_t state = seed;
   m->n = m->used = 0;
   m->cut = true;
-  /* A third of the places in the header, which is small in most files, a third near the end, where only the last tensor ends. */
+  /* A third in the header, which is small in most files, a third near the end, where only the last tensor is hit. */
   uint64_t kind = below(&state, 3), tail = a->file_bytes < 512 ? a->file_bytes : 512;
   m->bytes = kind == 0   ? below(&state, a->header_bytes)
              : kind == 1 ? below(&state, a->file_bytes)
