@@ -207,7 +207,7 @@ def layer_tensors(i):
 
 
 def model(keys=None, dims=None, drop=(), data=None, types=None, layers=1):
-    """keys: pairs replaced or added, by name (None: left out); dims, data, types: of tensors, by name; drop: tensors to omit."""
+    """keys: pairs replaced or added, by name (None: left out); dims, data, types: of tensors, by name; drop: omitted."""
     pairs = {
         'general.architecture': ARCH,
         'llama.block_count': pair('llama.block_count', U32, layers),
