@@ -18,11 +18,12 @@ const TYPES = {
 }
 
 /**
- * Serves folders under prefixes. @param {Record<string, string>} mounts prefix → folder @param {{isolated?: boolean}}
- * options
+ * Serves folders under prefixes.
+ * @param {Record<string, string>} mounts prefix → folder
+ * @param {{isolated?: boolean, policy?: string}} [options] policy: a Content-Security-Policy, sent with every file
  * @returns {Promise<{origin: string, close: () => Promise<void>}>}
  */
-export function serve(mounts, { isolated = false } = {}) {
+export function serve(mounts, { isolated = false, policy = '' } = {}) {
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname)
     const prefix = Object.keys(mounts).sort((a, b) => b.length - a.length).find((p) => path.startsWith(p))
@@ -42,6 +43,7 @@ export function serve(mounts, { isolated = false } = {}) {
         'cross-origin-opener-policy': 'same-origin',
         'cross-origin-embedder-policy': 'require-corp',
       })
+    if (policy !== '') Object.assign(headers, { 'content-security-policy': policy })
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '')
     const start = range === null ? 0 : Number(range[1])
     const end = range === null || range[2] === '' ? size - 1 : Math.min(Number(range[2]), size - 1)

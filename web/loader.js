@@ -172,8 +172,13 @@ export async function compile(name, host, wasmUrl) {
   try {
     return { module: await WebAssembly.compile(bytes), bytes: bytes.byteLength, ...limits }
   } catch (error) {
-    throw new NookError('unsupported', `${String(address)} does not compile here: ${/** @type {Error} */ (error).message}.`,
-      { cause: error, hint: 'Load with build: "base".' })
+    const { message } = /** @type {Error} */ (error)
+    if (/Content Security Policy/i.test(message)) {
+      throw new NookError('unsupported', "The Content-Security-Policy of the worker's file forbids WebAssembly.",
+        { cause: error, hint: "Allow 'wasm-unsafe-eval' in its script-src." })
+    }
+    const hint = name === 'base' ? 'Nook needs a browser or Node with WebAssembly SIMD.' : 'Load with build: "base".'
+    throw new NookError('unsupported', `${String(address)} does not compile here: ${message}.`, { cause: error, hint })
   }
 }
 
