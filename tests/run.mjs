@@ -24,7 +24,10 @@ const countCmocka = (text) => ({
 })
 
 /** node:test's spec and tap reporters. @param {string} text */
-const countNode = (text) => ({ passed: sum(text, /^(?:#|ℹ) pass (\d+)/gm), failed: sum(text, /^(?:#|ℹ) (?:fail|cancelled) (\d+)/gm) })
+const countNode = (text) => ({
+  passed: sum(text, /^(?:#|ℹ) pass (\d+)/gm),
+  failed: sum(text, /^(?:#|ℹ) (?:fail|cancelled) (\d+)/gm),
+})
 
 /** A command that passes or doesn't. @param {string} _ @param {number} status */
 const countOne = (_, status) => ({ passed: status === 0 ? 1 : 0, failed: status === 0 ? 0 : 1 })
@@ -32,21 +35,60 @@ const countOne = (_, status) => ({ passed: status === 0 ? 1 : 0, failed: status 
 /** @param {string} folder */
 const testFiles = (folder) =>
   existsSync(`${root}/${folder}`)
-    ? readdirSync(`${root}/${folder}`, { recursive: true }).map(String).filter((name) => /\.test\.m?js$/.test(name)).sort().map((name) => `${folder}/${name}`)
+    ? readdirSync(`${root}/${folder}`, { recursive: true })
+        .map(String)
+        .filter((name) => /\.test\.m?js$/.test(name))
+        .sort()
+        .map((name) => `${folder}/${name}`)
     : []
 
-const nodeTest = (/** @type {string} */ folder) => ['node', '--test', '--test-concurrency=1', '--test-reporter=spec', ...testFiles(folder)]
+const nodeTest = (/** @type {string} */ folder) => [
+  'node',
+  '--test',
+  '--test-concurrency=1',
+  '--test-reporter=spec',
+  ...testFiles(folder),
+]
 
-/** @type {{name: string, what: string, commands: string[][], count: (text: string, status: number) => {passed: number, failed: number}}[]} */
+/**
+ * @type {{name: string, what: string, commands: string[][],
+ *         count: (text: string, status: number) => {passed: number, failed: number}}[]}
+ */
 const suites = [
-  { name: 'types', what: 'the JavaScript against its JSDoc types', commands: [['npx', 'tsc', '-p', 'tsconfig.json']], count: countOne },
-  { name: 'native', what: 'C units, kernel grid, models, hostile files; ASan + UBSan', count: countCmocka, commands: [
-    ['cmake', '--preset', 'sanitize'],
-    ['cmake', '--build', '--preset', 'sanitize', '-j', jobs],
-    ['ctest', '--test-dir', 'build/sanitize', '-V', '-j', jobs] ] },
-  { name: 'fuzz', what: 'mutated files against the sanitized parsers', commands: [nodeTest('tests/mutation')], count: countNode },
-  { name: 'node', what: 'the engine as WebAssembly in Node, the shim, the command line', commands: [nodeTest('tests/node')], count: countNode },
-  { name: 'page', what: 'the engine and the page in a real headless Chromium', commands: [nodeTest('tests/page')], count: countNode },
+  {
+    name: 'types',
+    what: 'the JavaScript against its JSDoc types',
+    commands: [['npx', 'tsc', '-p', 'tsconfig.json']],
+    count: countOne,
+  },
+  {
+    name: 'native',
+    what: 'C units, kernel grid, models, hostile files; ASan + UBSan',
+    count: countCmocka,
+    commands: [
+      ['cmake', '--preset', 'sanitize'],
+      ['cmake', '--build', '--preset', 'sanitize', '-j', jobs],
+      ['ctest', '--test-dir', 'build/sanitize', '-V', '-j', jobs],
+    ],
+  },
+  {
+    name: 'fuzz',
+    what: 'mutated files against the sanitized parsers',
+    commands: [nodeTest('tests/mutation')],
+    count: countNode,
+  },
+  {
+    name: 'node',
+    what: 'the engine as WebAssembly in Node, the shim, the command line',
+    commands: [nodeTest('tests/node')],
+    count: countNode,
+  },
+  {
+    name: 'page',
+    what: 'the engine and the page in a real headless Chromium',
+    commands: [nodeTest('tests/page')],
+    count: countNode,
+  },
 ]
 
 /** @param {string[]} command @returns {Promise<{status: number, text: string}>} */
@@ -102,7 +144,8 @@ for (const suite of suites) {
 mkdirSync(`${root}/tests/out`, { recursive: true })
 writeFileSync(`${root}/tests/out/summary.json`, JSON.stringify({ deep, results }, null, 2))
 console.log('\n━━ summary')
-for (const { name, passed, failed, seconds } of results) console.log(`${failed > 0 ? '✗' : '✓'} ${name.padEnd(8)} ${passed} passed, ${failed} failed, ${seconds} s`)
+for (const { name, passed, failed, seconds } of results)
+  console.log(`${failed > 0 ? '✗' : '✓'} ${name.padEnd(8)} ${passed} passed, ${failed} failed, ${seconds} s`)
 const passed = results.reduce((total, result) => total + result.passed, 0)
 const failed = results.reduce((total, result) => total + result.failed, 0)
 console.log(`${passed} passed, ${failed} failed`)

@@ -5,8 +5,8 @@
 
 /** What went wrong, for programs. */
 export type ErrorCode =
-  | 'abort' | 'busy' | 'download' | 'hash' | 'quota' | 'memory' | 'format' | 'unsupported' | 'template' | 'grammar' | 'context_full'
-  | 'adapter_mismatch' | 'data' | 'internal'
+  | 'abort' | 'busy' | 'download' | 'hash' | 'quota' | 'memory' | 'format' | 'unsupported' | 'template' | 'grammar'
+  | 'context_full' | 'adapter_mismatch' | 'data' | 'internal'
 
 /** The one error class: `message` says what and where, `hint` what to do. */
 export class NookError extends Error {
@@ -134,7 +134,10 @@ export interface SamplingOptions {
   stop?: string | string[]
   /** Goes on behind the end token. */
   ignore_end?: boolean
-  /** What happens when the context is full: the answer ends (finish_reason "context_full"), or the middle is dropped and told. */
+  /**
+   * What happens when the context is full: the answer ends (finish_reason "context_full"), or the middle is dropped and
+   * told.
+   */
   context_full?: 'stop' | 'shift'
   /** Tokens of the beginning that a shift keeps. */
   keep?: number
@@ -220,7 +223,12 @@ interface Answer {
 
 export interface ChatCompletion extends Answer {
   object: 'chat.completion'
-  choices: { index: 0; message: { role: 'assistant'; content: string }; logprobs: { content: TokenLogprob[]; refusal: null } | null; finish_reason: FinishReason }[]
+  choices: {
+    index: 0
+    message: { role: 'assistant'; content: string }
+    logprobs: { content: TokenLogprob[]; refusal: null } | null
+    finish_reason: FinishReason
+  }[]
 }
 
 /** The last chunk has finish_reason, usage and timings. */
@@ -229,7 +237,12 @@ export interface ChatCompletionChunk extends Partial<Pick<Answer, 'usage' | 'tim
   object: 'chat.completion.chunk'
   created: number
   model: string
-  choices: { index: 0; delta: { role?: 'assistant'; content?: string }; logprobs: { content: TokenLogprob[]; refusal: null } | null; finish_reason: FinishReason | null }[]
+  choices: {
+    index: 0
+    delta: { role?: 'assistant'; content?: string }
+    logprobs: { content: TokenLogprob[]; refusal: null } | null
+    finish_reason: FinishReason | null
+  }[]
 }
 
 export interface TextLogprobs {
@@ -255,14 +268,23 @@ export interface CompletionChunk extends Partial<Pick<Answer, 'usage' | 'timings
 /** Scored answers, the most likely first; `index` is the place in the list that was asked. */
 export interface Scored<Part> extends Answer {
   object: 'chat.completion' | 'text_completion'
-  choices: (Part & { index: number; logprob: number; tokens: number; probability: number; logprobs: null; finish_reason: 'stop' })[]
+  choices: (Part & {
+    index: number
+    logprob: number
+    tokens: number
+    probability: number
+    logprobs: null
+    finish_reason: 'stop'
+  })[]
 }
 
 export interface Model {
   readonly info: ModelInfo
   readonly chat: {
     readonly completions: {
-      create(options: ChatOptions & { choices: readonly string[]; stream?: false }): Promise<Scored<{ message: { role: 'assistant'; content: string } }>>
+      create(
+        options: ChatOptions & { choices: readonly string[]; stream?: false },
+      ): Promise<Scored<{ message: { role: 'assistant'; content: string } }>>
       create(options: ChatOptions & { stream: true }): Promise<AsyncIterableIterator<ChatCompletionChunk>>
       create(options: ChatOptions & { stream?: false }): Promise<ChatCompletion>
     }
@@ -272,19 +294,51 @@ export interface Model {
     create(options: CompletionOptions & { stream: true }): Promise<AsyncIterableIterator<CompletionChunk>>
     create(options: CompletionOptions & { stream?: false }): Promise<Completion>
   }
-  tokenize(input: string | readonly Span[] | Uint8Array, options?: { special?: boolean; addSpecial?: boolean }): Promise<Int32Array>
+  tokenize(
+    input: string | readonly Span[] | Uint8Array,
+    options?: { special?: boolean; addSpecial?: boolean },
+  ): Promise<Int32Array>
   detokenize(ids: ArrayLike<number>, options?: { special?: boolean }): Promise<string>
   detokenizeBytes(ids: ArrayLike<number>, options?: { special?: boolean }): Promise<Uint8Array>
   /** The text a chat becomes; spans over its UTF-8 bytes say where control tokens are parsed. */
-  renderChat(options: { messages: readonly ChatMessage[]; chatTemplate?: string; add_generation_prompt?: boolean; template_variables?: Record<string, unknown> }):
-    Promise<{ text: string; spans: { start: number; length: number; parse_special: boolean }[] }>
+  renderChat(options: {
+    messages: readonly ChatMessage[]
+    chatTemplate?: string
+    add_generation_prompt?: boolean
+    template_variables?: Record<string, unknown>
+  }): Promise<{ text: string; spans: { start: number; length: number; parse_special: boolean }[] }>
   /** -log p of each token given those before it: [ids.length − 1]. */
-  nll(ids: ArrayLike<number>, options?: { chunk?: number; signal?: AbortSignal; abortSignal?: AbortSignal; onProgress?: (progress: Progress) => void }): Promise<Float64Array>
+  nll(
+    ids: ArrayLike<number>,
+    options?: {
+      chunk?: number
+      signal?: AbortSignal
+      abortSignal?: AbortSignal
+      onProgress?: (progress: Progress) => void
+    },
+  ): Promise<Float64Array>
   /** Logits of every position from `from` on; data is [rows, vocabulary]. */
-  logits(ids: ArrayLike<number>, options?: { chunk?: number; from?: number; signal?: AbortSignal; abortSignal?: AbortSignal; onProgress?: (progress: Progress) => void }):
-    AsyncIterableIterator<{ first: number; rows: number; vocabulary: number; data: Float32Array }>
-  perplexity(text: string | Uint8Array, options?: { window?: number; bos?: boolean; chunk?: number; signal?: AbortSignal; abortSignal?: AbortSignal; onProgress?: (progress: Progress) => void }):
-    Promise<{ tokens: number; mean_nll: number; perplexity: number }>
+  logits(
+    ids: ArrayLike<number>,
+    options?: {
+      chunk?: number
+      from?: number
+      signal?: AbortSignal
+      abortSignal?: AbortSignal
+      onProgress?: (progress: Progress) => void
+    },
+  ): AsyncIterableIterator<{ first: number; rows: number; vocabulary: number; data: Float32Array }>
+  perplexity(
+    text: string | Uint8Array,
+    options?: {
+      window?: number
+      bos?: boolean
+      chunk?: number
+      signal?: AbortSignal
+      abortSignal?: AbortSignal
+      onProgress?: (progress: Progress) => void
+    },
+  ): Promise<{ tokens: number; mean_nll: number; perplexity: number }>
   /** Forgets the key/value cache. */
   clear(): Promise<void>
   /** Frees the model and ends its worker; idempotent. Calls under way are rejected with code `abort`. */
@@ -331,5 +385,11 @@ export const cache: Cache
 /** What WebAssembly can do here, with reasons. */
 export function probe(): { simd: Feature; relaxed: Feature; threads: Feature }
 
-declare const nook: { load: typeof load; estimate: typeof estimate; cache: Cache; probe: typeof probe; NookError: typeof NookError }
+declare const nook: {
+  load: typeof load
+  estimate: typeof estimate
+  cache: Cache
+  probe: typeof probe
+  NookError: typeof NookError
+}
 export default nook

@@ -160,4 +160,3 @@ test('nook serve prints its address, takes another port when it must, and ends b
     assert.equal(await closed, 0)
   }
 })
-

@@ -1,6 +1,6 @@
 /*
- * The tarball in a static page: no bundler, no import map, no isolation headers, in a real headless Chromium; and the same page
- * under a strict Content-Security-Policy and Trusted Types. bench/chromium.mjs has the server and the browser's path.
+ * The tarball in a static page: no bundler, no import map, no isolation headers, in a real headless Chromium; and the same
+ * page under a strict Content-Security-Policy and Trusted Types. bench/chromium.mjs has the server and the browser's path.
  */
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -26,9 +26,14 @@ before(async () => {
   assert.ok(five.includes('./node_modules/'))
   writeFileSync(join(project, 'page.js'), five.replace('console.log(', 'globalThis.told = ('))
   writeFileSync(join(project, 'favicon.ico'), 'none') /* browsers ask for it */
-  writeFileSync(join(project, 'index.html'), '<!doctype html><meta charset="utf-8"><script type="module" src="page.js"></script>')
+  writeFileSync(
+    join(project, 'index.html'),
+    '<!doctype html><meta charset="utf-8"><script type="module" src="page.js"></script>',
+  )
   browser = await chromium.launch({
-    executablePath: browserPath(), headless: true, args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
+    executablePath: browserPath(),
+    headless: true,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
   })
 })
 after(async () => {

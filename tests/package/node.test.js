@@ -51,11 +51,25 @@ test('the tarball holds the engine in four builds, types, cards and the licence'
   const names = tarball.files.map((file) => file.path)
   t.diagnostic(`${tarball.size} bytes packed, ${tarball.unpackedSize} unpacked, ${names.length} files`)
   for (const name of [
-    'LICENSE', 'README.md', 'package.json', 'web/index.js', 'web/node.js', 'web/worker.js', 'web/worker.node.js', 'web/types.d.ts',
-    'web/cli/nook.js', 'web/app/index.html', 'web/wasm/nook-base.wasm', 'web/wasm/nook-base-threads.wasm',
-    'web/wasm/nook-relaxed.wasm', 'web/wasm/nook-relaxed-threads.wasm', 'web/vendor/jinja.js', 'web/vendor/jinja.js.LICENSE',
+    'LICENSE',
+    'README.md',
+    'package.json',
+    'web/index.js',
+    'web/node.js',
+    'web/worker.js',
+    'web/worker.node.js',
+    'web/types.d.ts',
+    'web/cli/nook.js',
+    'web/app/index.html',
+    'web/wasm/nook-base.wasm',
+    'web/wasm/nook-base-threads.wasm',
+    'web/wasm/nook-relaxed.wasm',
+    'web/wasm/nook-relaxed-threads.wasm',
+    'web/vendor/jinja.js',
+    'web/vendor/jinja.js.LICENSE',
     'models/smollm2-135m-instruct-q4_1.json',
-  ]) assert.ok(names.includes(name), `${name} is in it`)
+  ])
+    assert.ok(names.includes(name), `${name} is in it`)
 })
 
 test('the tarball holds no tests, C sources, tools, models or second copy of a library', () => {
@@ -71,7 +85,8 @@ test('the tarball holds no tests, C sources, tools, models or second copy of a l
 test('every file that the package names is in the tarball', () => {
   const { bin: commands, types, exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const names = new Set(tarball.files.map((file) => `./${file.path}`))
-  const targets = JSON.stringify([Object.values(commands).map((path) => `./${path}`), types, exports]).match(/\.\/[^"*]*\.\w+/g) ?? []
+  const targets =
+    JSON.stringify([Object.values(commands).map((path) => `./${path}`), types, exports]).match(/\.\/[^"*]*\.\w+/g) ?? []
   assert.ok(targets.length >= 6)
   for (const target of targets) assert.ok(names.has(target) || target === './package.json', `${target} is in it`)
 })
@@ -130,14 +145,23 @@ const scored = await llm.completions.create({ prompt: 'a', choices: ['b', 'c'] }
 console.log(scored.choices[0]?.probability, probe().simd.ok, await cache.list(), nook.load === load)
 try { await llm.clear() } catch (error) { if (error instanceof NookError) console.log(error.code, error.hint) }
 `)
-  writeFileSync(join(project, 'wrong.ts'), "import { load } from 'nooklm'\nawait load({ model: 'a.gguf', contexSize: 3 })\n")
+  writeFileSync(
+    join(project, 'wrong.ts'),
+    "import { load } from 'nooklm'\nawait load({ model: 'a.gguf', contexSize: 3 })\n",
+  )
   const strict = [tsc, '--strict', '--noEmit', '--target', 'es2022']
   const ways = [['--module', 'nodenext'], ['--module', 'esnext', '--moduleResolution', 'bundler']]
   for (const way of ways) {
-    const compiled = spawnSync(process.execPath, [...strict, ...way, 'five.ts', 'more.ts'], { cwd: project, encoding: 'utf8' })
+    const compiled = spawnSync(process.execPath, [...strict, ...way, 'five.ts', 'more.ts'], {
+      cwd: project,
+      encoding: 'utf8',
+    })
     assert.equal(compiled.status, 0, `${way.join(' ')}: ${compiled.stdout}`)
   }
-  const refused = spawnSync(process.execPath, [...strict, ...(ways[0] ?? []), 'wrong.ts'], { cwd: project, encoding: 'utf8' })
+  const refused = spawnSync(process.execPath, [...strict, ...(ways[0] ?? []), 'wrong.ts'], {
+    cwd: project,
+    encoding: 'utf8',
+  })
   assert.match(refused.stdout, /contexSize/)
   assert.equal(refused.stdout.trim().split('\n').filter((line) => /error TS/.test(line)).length, 1, refused.stdout)
 })

@@ -11,11 +11,20 @@ import { fileURLToPath } from 'node:url'
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const MODEL = 'models/cache/SmolLM2-135M-Instruct.Q4_1.gguf'
 
-/** npm beside this Node, without what a surrounding npm run put into the environment. @param {string[]} args @param {string} cwd */
+/**
+ * npm beside this Node, without what a surrounding npm run put into the environment.
+ * @param {string[]} args
+ * @param {string} cwd
+ */
 export function npm(args, cwd) {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_/i.test(name)))
   const beside = join(dirname(process.execPath), 'npm')
-  return execFileSync(existsSync(beside) ? beside : 'npm', args, { cwd, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  return execFileSync(existsSync(beside) ? beside : 'npm', args, {
+    cwd,
+    env,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
 }
 
 /**
@@ -29,7 +38,10 @@ export function pack(folder) {
   return { ...made, path: join(folder, made.filename) }
 }
 
-/** A folder for a test, removed at its end. @param {import('node:test').SuiteContext | import('node:test').TestContext | null} t */
+/**
+ * A folder for a test, removed at its end.
+ * @param {import('node:test').SuiteContext | import('node:test').TestContext | null} t
+ */
 export function folder(t = null) {
   const path = mkdtempSync(join(tmpdir(), 'nook-package-'))
   if (t !== null && 'after' in t) t.after(() => rmSync(path, { recursive: true, force: true }))
@@ -37,8 +49,8 @@ export function folder(t = null) {
 }
 
 /**
- * An empty project with the tarball installed as a person would, from npm's cache where that has the one dependency; the model
- * lies where README.md names it.
+ * An empty project with the tarball installed as a person would, from npm's cache where that has the one dependency; the
+ * model lies where README.md names it.
  * @param {string} project @param {string} tarball
  */
 export function install(project, tarball) {
