@@ -172,18 +172,12 @@ async function inference() {
 const [what = 'inference'] = positionals
 if (what === 'inference') await inference()
 else if (what === 'memory') await import('./memory.mjs')
-else if (what === 'kernels')
-  execFileSync(
-    'node',
-    [
-      '--experimental-wasm-relaxed-simd',
-      join(root, 'bench/kernels.mjs'),
-      join(root, 'build/wasm-relaxed/kernels.wasm'),
-      ...positionals.slice(1),
-    ],
-    { stdio: 'inherit' },
-  )
-else {
+else if (what === 'kernels') {
+  const build = 'source ./emsdk-env.sh && cmake --preset wasm-relaxed && cmake --build build/wasm-relaxed --target kernels'
+  execFileSync('bash', ['-c', build], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
+  const program = [join(root, 'bench/kernels.mjs'), join(root, 'build/wasm-relaxed/kernels.wasm'), ...positionals.slice(1)]
+  execFileSync('node', ['--experimental-wasm-relaxed-simd', ...program], { stdio: 'inherit' })
+} else {
   console.error(`npm run bench: "${what}" is none of inference, kernels, memory`)
   process.exitCode = 2
 }

@@ -81,3 +81,19 @@ add_custom_command(OUTPUT nook.wasm
   DEPENDS nook nook_runtime nook_cjson $<TARGET_OBJECTS:nook> $<TARGET_OBJECTS:nook_runtime> src/exports.txt
   COMMENT "Linking nook.wasm" COMMAND_EXPAND_LISTS VERBATIM)
 add_custom_target(nook_wasm ALL DEPENDS nook.wasm)
+
+# kernels.wasm: the matrix kernels alone, for `npm run bench -- kernels`; built when asked for. Its memory is its own.
+if(NOT NOOK_THREADS)
+  add_library(nook_kernels_bench OBJECT EXCLUDE_FROM_ALL bench/kernels_main.c)
+  target_link_libraries(nook_kernels_bench PRIVATE nook_options)
+  target_compile_options(nook_kernels_bench PRIVATE ${nook_machine})
+  add_custom_command(OUTPUT kernels.wasm
+    COMMAND "${NOOK_WASM_LD}" --no-entry --stack-first -z stack-size=524288 --gc-sections -O2 --strip-debug
+      -o kernels.linked.wasm $<TARGET_OBJECTS:nook_kernels_bench> $<TARGET_OBJECTS:nook>
+      $<TARGET_OBJECTS:nook_runtime> $<TARGET_FILE:nook_cjson> ${nook_archives}
+    COMMAND "${NOOK_WASM_OPT}" ${opt_options} kernels.linked.wasm -o kernels.wasm
+    COMMAND "${CMAKE_COMMAND}" -E rm kernels.linked.wasm
+    DEPENDS nook nook_runtime nook_cjson $<TARGET_OBJECTS:nook_kernels_bench> $<TARGET_OBJECTS:nook>
+    COMMENT "Linking kernels.wasm" COMMAND_EXPAND_LISTS VERBATIM)
+  add_custom_target(kernels DEPENDS kernels.wasm)
+endif()

@@ -56,6 +56,12 @@ const nodeTest = (/** @type {string} */ folder) => [
  */
 const suites = [
   {
+    name: 'lint',
+    what: 'the rules of the repository, its documents and its header against the code',
+    commands: [nodeTest('tests/lint')],
+    count: countNode,
+  },
+  {
     name: 'types',
     what: 'the JavaScript against its JSDoc types',
     commands: [['npx', 'tsc', '-p', 'tsconfig.json']],
@@ -87,6 +93,12 @@ const suites = [
     name: 'page',
     what: 'the engine and the page in a real headless Chromium',
     commands: [nodeTest('tests/page')],
+    count: countNode,
+  },
+  {
+    name: 'package',
+    what: 'the tarball, installed into an empty project',
+    commands: [nodeTest('tests/package')],
     count: countNode,
   },
 ]
