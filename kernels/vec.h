@@ -50,6 +50,8 @@ typedef struct nk_vec {
 
 /* NULL where this build lacks the ISA. */
 const nk_vec *nk_vec_get(nk_isa isa);
+/* Compares every function of `vec` with SCALAR on small vectors; INTERNAL with the function's name when one differs. */
+nk_status nk_vec_check(const nk_vec *vec, nk_error *error);
 
 /* One element, the scalar specification: e^x to about 1 ulp; 0 below -87.3, saturates above 88.3. */
 float nk_exp_f32(float x);

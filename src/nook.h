@@ -2,7 +2,8 @@
  * nook.h: the public interface of the engine. Everything that JavaScript, the native tests and the fuzzers call is here.
  *
  * A nook_context is one engine: one model, one session, its error, its threads. There are no globals; two contexts in one
- * module work. Calls on one context are made by one thread at a time (helper threads live in nook_thread_main).
+ * module work. Calls on one context are made by one thread at a time (helper threads live in nook_thread_main). Unless a
+ * function says so, its context must not be NULL.
  *
  * Results   Every call returns an nk_status (0 = OK). nook_error() gives the sentence as JSON.
  * Strings   UTF-8, NUL-terminated; JSON where named so. A returned string belongs to the context and lives until the
@@ -81,8 +82,8 @@ NOOK_API void nook_unload(nook_context *context);
 /* Facts of the loaded (or planned) model, JSON; "{}" when there is none: {architecture, name, license, parameters, bytes,
    types: {Q4_1: n, …}, context, trained_context, vocabulary, sizes: {layers, width, feed_forward, heads, kv_heads,
    head_dim, window, tied}, tokenizer, template (string or null), bos, eos, memory: {weights, kv, work, total} in bytes,
-   isa, threads, activations, kv_type, header_sha256, unsupported: [...]}. memory is what stays while the model is loaded;
-   an operation has its copy of the ids, a generation 16 bytes a token of the vocabulary besides. */
+   isa, threads, activations, kv_type, header_sha256, unsupported: [...]}. memory is everything that the model, its session and
+   a generation take, but for log-probabilities and a max_tokens beyond the context. */
 NOOK_API const char *nook_info(nook_context *context);
 
 /* ---- Tokens ------------------------------------------------------------------------------------------------------ */

@@ -15,6 +15,7 @@ static nk_status choose_isa(nook_context *context, uint32_t wanted) {
     const nk_ops *ops = nk_ops_get(isa);
     if (ops == NULL) continue;
     nk_status status = nk_kernels_check(ops, &context->error);
+    if (status == NK_STATUS_OK) status = nk_vec_check(nk_vec_get(isa), &context->error);
     if (status != NK_STATUS_OK) {
       if (wanted != 0) return status;
       continue;

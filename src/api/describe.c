@@ -72,11 +72,13 @@ static bool add_memory(cJSON *object, nook_context *context, const nk_load_plan 
   cJSON *memory = cJSON_AddObjectToObject(object, "memory");
   if (memory == NULL) return false;
   nk_session_plan session = {0};
+  uint64_t working = 0;
   if (model->config.arch != NULL && model->vocab > 0) {
     session = nk_session_measure(model, &context->machine, &context->chosen);
+    working = session.work_bytes + nk_generation_bytes(model->vocab, context->chosen.context);
   }
   uint64_t weights = plan->weights_bytes + plan->header_bytes + plan->tokenizer_bytes;
-  uint64_t work = session.work_bytes > plan->staging_bytes ? session.work_bytes : plan->staging_bytes;
+  uint64_t work = working > plan->staging_bytes ? working : plan->staging_bytes;
   return add_number(memory, "weights", weights) && add_number(memory, "kv", session.kv_bytes) &&
          add_number(memory, "work", work) && add_number(memory, "total", weights + session.kv_bytes + work);
 }

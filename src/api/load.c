@@ -45,8 +45,8 @@ static nk_status read_files(const cJSON *json, nk_load_file **out, uint32_t *n, 
     cJSON_ArrayForEach(item, entry) {
       if (strcmp(item->string, "bytes") == 0) {
         double bytes = cJSON_IsNumber(item) ? item->valuedouble : -1.0;
-        if (!(bytes >= 0.0 && bytes <= 9007199254740992.0)) {
-          return nk_fail(error, NK_STATUS_DATA, "files[%u].bytes must be a number from 0 to 2^53", *n - 1);
+        if (!(bytes >= 0.0 && bytes <= 9007199254740992.0) || bytes != (double)(uint64_t)bytes) {
+          return nk_fail(error, NK_STATUS_DATA, "files[%u].bytes must be an integer from 0 to 2^53", *n - 1);
         }
         file->bytes = (uint64_t)bytes;
         sized = true;

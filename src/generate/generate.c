@@ -61,6 +61,10 @@ static size_t longest_piece(const nk_tokenizer *tokenizer) {
   return longest;
 }
 
+uint64_t nk_generation_bytes(uint32_t vocab, uint32_t context) {
+  return nk_sampler_bytes(vocab) + 2 * (uint64_t)context * sizeof(int32_t);
+}
+
 /* Everything that the whole generation needs, so that no token allocates. */
 static nk_status allocate(nk_generation *g, nk_error *error) {
   uint32_t context = nk_session_context(g->session), vocab = g->model->vocab;
@@ -126,6 +130,8 @@ nk_status nk_generation_begin(nk_generation **out, nk_session *session, const nk
   g->model = model;
   nk_status status = nk_generation_options_read(&g->options, options, model->vocab, error);
   g->max_tokens = g->options.max_tokens == UINT32_MAX ? context : g->options.max_tokens;
+  /* Without dropping the middle the context ends it before: no room is set aside for more. */
+  if (!g->options.shift && g->max_tokens > context) g->max_tokens = context;
   if (status == NK_STATUS_OK) status = allocate(g, error);
   if (status == NK_STATUS_OK) status = take_prompt(g, ids, n, error);
   if (status == NK_STATUS_OK) {

@@ -27,6 +27,10 @@ typedef struct nk_generation_event {
   uint32_t dropped;
 } nk_generation_event;
 
+/* Bytes that a generation takes while it lasts, for the memory plan: the sampler's scratch and the ids. Log-probabilities, stop
+   strings and a max_tokens beyond the context come on top. */
+uint64_t nk_generation_bytes(uint32_t vocab, uint32_t context);
+
 /* Copies the ids. model and session outlive the generation. */
 nk_status nk_generation_begin(nk_generation **out, nk_session *session, const nk_model *model, const int32_t *ids,
                               uint32_t n, const char *options, nk_error *error);

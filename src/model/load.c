@@ -209,6 +209,7 @@ nk_status nk_loader_plan(nk_loader *loader, nk_load_plan *plan, nk_error *error)
   plan->weights_bytes = measure.used;
   plan->tokenizer_bytes = nk_tokenizer_bytes(&loader->ggufs[0]);
   plan->staging_bytes = staging_bytes(&loader->binding);
+  for (uint32_t i = 1; i < loader->n_parts; i++) plan->staging_bytes += loader->parts[i].available;
   return NK_STATUS_OK;
 }
 

@@ -44,7 +44,7 @@ typedef struct nk_load_plan {
   uint64_t weights_bytes; /* packed weights and vectors */
   uint64_t header_bytes;  /* header buffers that stay */
   uint64_t tokenizer_bytes;
-  uint64_t staging_bytes; /* given back when loading is over */
+  uint64_t staging_bytes; /* the buffer and the further parts' headers: given back when loading is over */
 } nk_load_plan;
 nk_status nk_loader_plan(nk_loader *loader, nk_load_plan *plan, nk_error *error);
 const nk_model *nk_loader_model(const nk_loader *loader);

@@ -263,6 +263,29 @@ static void q8_tiles_are_scaled_by_position(void **state) {
   }
 }
 
+static void broken_scale(float *y, float factor, uint32_t n) {
+  for (uint32_t i = 0; i + 1 < n; i++) y[i] *= factor;
+}
+
+static void broken_values(float *out, size_t ld_out, const float *p, size_t ld_p, uint32_t rows, const float *v,
+                          uint32_t dims, uint32_t n_keys) {
+  nk_vec_get(NK_ISA_SCALAR)->attention_values(out, ld_out, p, ld_p, rows, v, dims, n_keys + 1);
+}
+
+static void the_self_check_passes_here_and_notices_a_broken_function(void **state) {
+  (void)state;
+  nk_error error = {0};
+  for (int isa = 0; isa < 3; isa++) assert_int_equal(nk_vec_check(nk_vec_get(ISAS[isa]), &error), NK_STATUS_OK);
+  nk_vec broken = *nk_vec_get(NK_ISA_RELAXED);
+  broken.scale = broken_scale;
+  assert_int_equal(nk_vec_check(&broken, &error), NK_STATUS_INTERNAL);
+  assert_non_null(strstr(error.text, "scale"));
+  broken = *nk_vec_get(NK_ISA_RELAXED);
+  broken.attention_values = broken_values;
+  assert_int_equal(nk_vec_check(&broken, &error), NK_STATUS_INTERNAL);
+  assert_non_null(strstr(error.text, "attention_values"));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(norms_follow_their_formulae_on_every_isa),
@@ -274,6 +297,7 @@ int main(void) {
       cmocka_unit_test(every_finite_half_converts_exactly_and_back),
       cmocka_unit_test(floats_round_to_the_nearest_half_and_to_even),
       cmocka_unit_test(q8_tiles_are_scaled_by_position),
+      cmocka_unit_test(the_self_check_passes_here_and_notices_a_broken_function),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

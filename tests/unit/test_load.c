@@ -279,6 +279,7 @@ static void options_that_are_wrong_are_named(void **state) {
       {"{\"files\":[{\"bites\":1}]}", "bites"},
       {"{\"files\":[{}]}", "bytes"},
       {"{\"files\":[{\"bytes\":-1}]}", "bytes"},
+      {"{\"files\":[{\"bytes\":1.5}]}", "integer"},
       {"{\"files\":[{\"bytes\":5,\"sha256\":\"abc\"}]}", "64 hexadecimal"},
       {"{\"files\":[{\"bytes\":5}],\"kv\":\"f8\"}", "f16"},
       {"{\"files\":[{\"bytes\":5}],\"context\":0}", "context"},
