@@ -27,8 +27,8 @@ typedef struct nk_generation_event {
   uint32_t dropped;
 } nk_generation_event;
 
-/* Bytes that a generation takes while it lasts, for the memory plan: the sampler's scratch and the ids. Log-probabilities, stop
-   strings and a max_tokens beyond the context come on top. */
+/* Bytes that a generation takes while it lasts, for the memory plan: the sampler's scratch and the ids. Log-probabilities,
+   stop strings and a max_tokens beyond the context come on top. */
 uint64_t nk_generation_bytes(uint32_t vocab, uint32_t context);
 
 /* Copies the ids. model and session outlive the generation. */
