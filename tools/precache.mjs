@@ -1,10 +1,8 @@
 #!/usr/bin/env node
 /*
  * precache.mjs: writes the two generated files of the page: web/precache.js, the list of everything that the service worker
- * keeps
- * for offline use, with a SHA-256 each, and web/app/cards.json, the models on offer, from models/*.json. Run it after the
- * build
- * of the WebAssembly and after tools/vendor.mjs; neither file is committed.
+ * keeps for offline use, with a SHA-256 each, and web/app/cards.json, the models on offer, from models/*.json. Run it after
+ * the build of the WebAssembly and after tools/vendor.mjs; neither file is committed.
  *
  *   node tools/precache.mjs [--check]      --check: writes nothing, fails when the files are not up to date
  */

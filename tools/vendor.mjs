@@ -1,9 +1,8 @@
 #!/usr/bin/env node
 /*
  * vendor.mjs: brings the libraries of the page (marked, DOMPurify) and of the engine's client (jinja) from node_modules
- * into
- * web/vendor/, where a page without a bundler can import them. Nothing there is committed; npm checks the packages against
- * package-lock.json.
+ * into web/vendor/, where a page without a bundler can import them. Nothing there is committed; npm checks the packages
+ * against package-lock.json.
  *
  *   node tools/vendor.mjs        copies what is new or changed, and says so
  */

@@ -2,15 +2,12 @@
  * sw.js: offline use of the page, and the headers that threads need where a host does not send them.
  *
  * Purpose  Keeps the page, the engine's client and its WebAssembly, by the list in precache.js (tools/precache.mjs writes
- * it, with
- *          a SHA-256 for each file). What is on the list is answered from the store and never from the network; what is not
- *          (model
- *          files) goes to the network untouched, and is reported, so that the page can count it.
+ *          it, with a SHA-256 for each file). What is on the list is answered from the store and never from the network;
+ *          what is not (model files) goes to the network untouched, and is reported, so that the page can count it.
  * Place    At the root of the site, not beside the page: a service worker serves what lies below it, and the engine's
- * workers lie
- *          beside the page, not in it.
+ *          workers lie beside the page, not in it.
  * Limits   A new version waits until no tab of the old one is open. Models are not kept here; the engine's client does
- * that.
+ *          that.
  */
 /** The scope of a service worker, which the type checker's library of pages does not have. @type {any} */
 const worker = globalThis

@@ -1,7 +1,6 @@
 /*
  * The colours of tokens.css against the table of the design: every pair's contrast is computed again by the WCAG formula,
- * as the
- * lowest over the three backgrounds where the table says so.
+ * as the lowest over the three backgrounds where the table says so.
  */
 import test from 'node:test'
 import assert from 'node:assert/strict'

@@ -1,7 +1,6 @@
 /*
  * helper.js: what the page's tests share: a server of web/ with the headers of `nook serve`, a real Chromium, and watchers
- * for
- * what must not happen (console errors, violations of the content security policy, requests that nobody asked for).
+ * for what must not happen (console errors, violations of the content security policy, requests that nobody asked for).
  *
  * Chromium is NOOK_CHROMIUM, or one of the usual places. A machine without one fails these tests with a sentence; they are
  * not

@@ -2,8 +2,7 @@
  * conversations.js: what a person wrote and what was answered, as data. No element is made here.
  *
  * A conversation is a tree of messages: answering again or editing makes a sibling, and each parent remembers which child
- * is
- * shown. The path from the root along the chosen children is what the person sees and what the model gets.
+ * is shown. The path from the root along the chosen children is what the person sees and what the model gets.
  * Deleted things keep a time and are removed for good a day later.
  */
 import * as db from './db.js'

@@ -1,7 +1,6 @@
 /**
  * db.js: IndexedDB with promises. Two object stores, `conversations` and `messages` (by conversation). Where the browser
- * keeps
- * nothing (private windows of some browsers), the same calls work on memory and `kept` says so.
+ * keeps nothing (private windows of some browsers), the same calls work on memory and `kept` says so.
  */
 
 const NAME = 'nook'

@@ -1,11 +1,9 @@
 /**
  * engine.js: the model of this tab: which one, where it is on its way, who owns it. The only file of the page that calls
- * the
- * engine's client (web/index.js) to load. Views read the store; they call choose, pause, resume, stop, take and leave.
+ * the engine's client (web/index.js) to load. Views read the store; they call choose, pause, resume, stop, take and leave.
  *
  * One tab owns the model, by a Web Lock. A mark in localStorage says "loading"; if it is still there at the next start and
- * no
- * tab owns the model, the tab died of it, and the model is not started again by itself.
+ * no tab owns the model, the tab died of it, and the model is not started again by itself.
  */
 import { createStore } from './store.js'
 import { settings, save, recall } from './settings.js'

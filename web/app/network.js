@@ -1,8 +1,7 @@
 /**
  * network.js: counts the requests that leave this page, for the pill "On this machine". Two witnesses, each for what the
- * other
- * cannot see: the browser's resource timing (requests of this page that no service worker handled) and the service worker
- * (requests of this page and of its workers that it could not answer from its store).
+ * other cannot see: the browser's resource timing (requests of this page that no service worker handled) and the service
+ * worker (requests of this page and of its workers that it could not answer from its store).
  */
 import { createStore } from './store.js'
 

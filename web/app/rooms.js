@@ -1,7 +1,6 @@
 /**
  * rooms.js: the rooms of the page. A room is one row here, one file, and its words in strings.js. The rail, the routes and
- * the
- * keys "g" then a letter follow from the rows; what is not in this table is not shown.
+ * the keys "g" then a letter follow from the rows; what is not in this table is not shown.
  *
  * A room's file exports `mount(place, context)` and returns {route(rest), leave(), focus()}: `place` is its element,
  * `rest` the parts of the address after the room's name.

@@ -1,7 +1,6 @@
 /**
  * settings.js: the person's choices, in localStorage, because the theme must be known before the first paint (theme.js
- * reads
- * the same key). Unknown or damaged values fall back to the default one by one.
+ * reads the same key). Unknown or damaged values fall back to the default one by one.
  */
 import { createStore } from './store.js'
 

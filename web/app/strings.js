@@ -1,7 +1,6 @@
 /**
  * strings.js: every word that the page shows, and the only place where words are. Functions take what is filled in; plurals
- * go
- * through Intl.PluralRules, numbers through Intl.NumberFormat. A translation is this file again;
+ * go through Intl.PluralRules, numbers through Intl.NumberFormat. A translation is this file again;
  * tests/page/strings.test.js
  * replaces it by marked strings and looks for text that came from elsewhere.
  */

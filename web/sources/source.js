@@ -4,9 +4,8 @@
  * Purpose  C asks for ranges of files and never opens one; a FileSource answers. Sources: fetch.js (HTTP), blob.js (Blob,
  *          File, what was dropped on the page), opfs.js (the browser's own files), fs.js (Node).
  * Contract readInto(view, offset, length) writes exactly `length` bytes of the file from `offset` to view[0 .. length), at
- * once
- *          (returns undefined: the bytes go straight into the engine's memory) or later (returns a promise; the view must
- *          stay valid until then). Fewer bytes in the file than asked for is a NookError `format`; a failing medium is
+ *          once (returns undefined: the bytes go straight into the engine's memory) or later (returns a promise; the view
+ *          must stay valid until then). Fewer bytes in the file than asked for is a NookError `format`; a failing medium is
  *          `download` (network) or `data` (disk). Offsets ascend while data are read, so that a stream can be consumed
  *          once.
  */

@@ -1,7 +1,6 @@
 /**
  * answer.js: one answer at a time, from the messages of a conversation. It waits for the model, reads (prefill), writes,
- * can be
- * stopped in each of these, and is kept while it grows: at most a second of text is lost when the tab dies.
+ * can be stopped in each of these, and is kept while it grows: at most a second of text is lost when the tab dies.
  */
 import * as conversations from '../conversations.js'
 import { createStore } from '../store.js'
@@ -207,8 +206,7 @@ function saySentences(text, from) {
 
 /**
  * The messages that fit, with room left for an answer: from the beginning, questions with their answers are left out until
- * the
- * rest fits. What the model would read is rendered and counted by the engine itself.
+ * the rest fits. What the model would read is rendered and counted by the engine itself.
  * @param {any} llm @param {import('../conversations.js').Message[]} messages @param {number} room
  */
 async function fitting(llm, messages, room) {
