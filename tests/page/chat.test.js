@@ -46,6 +46,11 @@ async function getModel(page) {
 async function ask(page, text) {
   await page.fill('#composer', text)
   await page.keyboard.press('Enter')
+  // An answer that is just being ended keeps the message in its box; a person would press again.
+  for (let tries = 0; (await page.inputValue('#composer')) !== '' && tries < 100; tries++) {
+    await page.waitForTimeout(100)
+    await page.keyboard.press('Enter')
+  }
 }
 
 /** What the pill says. @param {import('playwright-core').Page} page */
