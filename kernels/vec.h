@@ -25,6 +25,8 @@ typedef struct nk_vec {
   void (*silu_forward)(float *y, const float *g, const float *u, uint32_t n);
   /* The tanh form of gelu: g / (1 + e^-2v), v = sqrt(2/π) (g + 0.044715 g³). (Hendrycks, Gimpel 2016.) */
   void (*gelu_tanh_forward)(float *y, const float *g, const float *u, uint32_t n);
+  /* The exact gelu, g Φ(g). */
+  void (*gelu_erf_forward)(float *y, const float *g, const float *u, uint32_t n);
   void (*relu_forward)(float *y, const float *g, const float *u, uint32_t n);
 
   void (*add)(float *y, const float *x, uint32_t n);   /* y += x */

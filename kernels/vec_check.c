@@ -51,6 +51,8 @@ static nk_status check_elementwise(trial *t) {
   NK_TRY(same(t, "silu", TAIL, false));
   t->vec->gelu_tanh_forward(t->a, t->x, t->u, TAIL), t->scalar->gelu_tanh_forward(t->b, t->x, t->u, TAIL);
   NK_TRY(same(t, "gelu", TAIL, false));
+  t->vec->gelu_erf_forward(t->a, t->x, t->u, TAIL), t->scalar->gelu_erf_forward(t->b, t->x, t->u, TAIL);
+  NK_TRY(same(t, "gelu by erf", TAIL, false));
   t->vec->relu_forward(t->a, t->x, NULL, TAIL), t->scalar->relu_forward(t->b, t->x, NULL, TAIL);
   NK_TRY(same(t, "relu", TAIL, false));
   t->vec->add(t->a, t->u, TAIL), t->scalar->add(t->b, t->u, TAIL);

@@ -119,6 +119,11 @@ static nk_status planned(nook_context *context) {
   if (context->chosen.context == 0) {
     context->chosen.context = config->context < CONTEXT_DEFAULT ? config->context : CONTEXT_DEFAULT;
   }
+  if (config->arch != NULL && config->arch->rope == NK_ROPE_NONE && context->chosen.context > config->context) {
+    return nk_fail_hint(&context->error, NK_STATUS_DATA, "Ask for at most that many.",
+                        "the model has learned %u positions, a context of %u is more than that", config->context,
+                        context->chosen.context);
+  }
   return nk_context_describe(context, &plan);
 }
 

@@ -148,15 +148,47 @@ static nk_status bind_norm(binder *b, nk_norm *norm, const char *stem, uint64_t 
     if (status_ != NK_STATUS_OK) return status_;                    \
   } while (0)
 
-static nk_status bind_layer(binder *b, nk_layer *layer, uint32_t index) {
+#define NK_STEM(suffix) ((void)snprintf(stem, sizeof stem, "blk.%u." suffix, index), stem)
+
+/* "<stem>.weight" is in a file. */
+static bool has(binder *b, const char *stem) {
+  char name[NK_GGUF_MAX_NAME];
+  (void)snprintf(name, sizeof name, "%s.weight", stem);
+  return present(b, name);
+}
+
+/* Elements of "<stem>.weight"; 0 when there is none. */
+static uint64_t elements_of(binder *b, const char *stem) {
+  char name[NK_GGUF_MAX_NAME];
+  (void)snprintf(name, sizeof name, "%s.weight", stem);
+  const nk_gguf_tensor *tensor = find(b, name, false, NULL);
+  if (tensor == NULL) return 0;
+  return tensor->dimension[0] * tensor->dimension[1] * tensor->dimension[2] * tensor->dimension[3];
+}
+
+/* The norm of q or k: over each head with one set of weights, over each head with its own, or over all heads at once. The
+   number of weights tells, and where one head's size equals all of them there is no difference. */
+static nk_status bind_head_norm(binder *b, nk_layer *layer, nk_norm *norm, uint32_t *span, const char *stem,
+                                uint64_t heads) {
+  const nk_config *c = &b->model->config;
+  uint64_t n = elements_of(b, stem), all = heads * c->head_dim;
+  *span = c->head_dim;
+  if (n == all && n != c->head_dim) {
+    if (c->arch->norm == NK_NORM_LAYER) {
+      layer->head_norms = true;
+    } else {
+      *span = (uint32_t)all;
+    }
+    return bind_norm(b, norm, stem, all, true);
+  }
+  return bind_norm(b, norm, stem, c->head_dim, false);
+}
+
+static nk_status bind_attention(binder *b, nk_layer *layer, uint32_t index) {
   const nk_config *c = &b->model->config;
   uint64_t q_rows = (uint64_t)c->n_heads * c->head_dim, kv_rows = (uint64_t)c->n_kv_heads * c->head_dim;
-  char stem[64], weight[80];
-#define NK_STEM(suffix) ((void)snprintf(stem, sizeof stem, "blk.%u." suffix, index), stem)
-  NK_TRY(bind_norm(b, &layer->attn_norm, NK_STEM("attn_norm"), c->width, true));
-  NK_STEM("attn_qkv");
-  (void)snprintf(weight, sizeof weight, "%s.weight", stem);
-  if (present(b, weight)) {
+  char stem[64];
+  if (has(b, NK_STEM("attn_qkv"))) {
     layer->n_qkv = 1;
     NK_TRY(bind_linear(b, &layer->qkv[0], stem, q_rows + 2 * kv_rows, c->width, true));
   } else {
@@ -165,20 +197,58 @@ static nk_status bind_layer(binder *b, nk_layer *layer, uint32_t index) {
     NK_TRY(bind_linear(b, &layer->qkv[1], NK_STEM("attn_k"), kv_rows, c->width, true));
     NK_TRY(bind_linear(b, &layer->qkv[2], NK_STEM("attn_v"), kv_rows, c->width, true));
   }
-  NK_TRY(bind_norm(b, &layer->q_norm, NK_STEM("attn_q_norm"), c->head_dim, false));
-  NK_TRY(bind_norm(b, &layer->k_norm, NK_STEM("attn_k_norm"), c->head_dim, false));
-  NK_TRY(bind_linear(b, &layer->attn_out, NK_STEM("attn_output"), c->width, q_rows, true));
-  NK_TRY(bind_norm(b, &layer->attn_post_norm, NK_STEM("post_attention_norm"), c->width, false));
-  NK_TRY(bind_norm(b, &layer->ffn_norm, NK_STEM("ffn_norm"), c->width, true));
-  NK_TRY(bind_linear(b, &layer->gate, NK_STEM("ffn_gate"), c->n_ff, c->width, true));
-  NK_TRY(bind_linear(b, &layer->up, NK_STEM("ffn_up"), c->n_ff, c->width, true));
-  NK_TRY(bind_linear(b, &layer->down, NK_STEM("ffn_down"), c->width, c->n_ff, true));
-  NK_TRY(bind_norm(b, &layer->ffn_post_norm, NK_STEM("post_ffw_norm"), c->width, false));
-#undef NK_STEM
+  NK_TRY(bind_head_norm(b, layer, &layer->q_norm, &layer->q_norm_span, NK_STEM("attn_q_norm"), c->n_heads));
+  NK_TRY(bind_head_norm(b, layer, &layer->k_norm, &layer->k_norm_span, NK_STEM("attn_k_norm"), c->n_kv_heads));
+  return bind_linear(b, &layer->attn_out, NK_STEM("attn_output"), c->width, q_rows, true);
+}
+
+/* gate and up apart; fused in ffn_up, whose rows are twice the feed-forward's; or no gate at all. */
+static nk_status bind_feed_forward(binder *b, nk_layer *layer, uint32_t index) {
+  const nk_config *c = &b->model->config;
+  char stem[64];
+  uint64_t up = elements_of(b, NK_STEM("ffn_up"));
+  if (up == 2ull * c->n_ff * c->width && !has(b, NK_STEM("ffn_gate"))) {
+    NK_TRY(bind_linear(b, &layer->gate, NK_STEM("ffn_up"), 2ull * c->n_ff, c->width, true));
+  } else {
+    NK_TRY(bind_linear(b, &layer->gate, NK_STEM("ffn_gate"), c->n_ff, c->width, false));
+    NK_TRY(bind_linear(b, &layer->up, NK_STEM("ffn_up"), c->n_ff, c->width, true));
+  }
+  return bind_linear(b, &layer->down, NK_STEM("ffn_down"), c->width, c->n_ff, true);
+}
+
+/* The norms of a layer where the placement has them. */
+static nk_status bind_layer_norms(binder *b, nk_layer *layer, uint32_t index) {
+  const nk_config *c = &b->model->config;
+  char stem[64];
+  switch (c->placement) {
+    case NK_PLACE_POST_RESIDUAL:
+      NK_TRY(bind_norm(b, &layer->attn_out_norm, NK_STEM("attn_norm"), c->width, true));
+      return bind_norm(b, &layer->ffn_out_norm, NK_STEM("ffn_norm"), c->width, true);
+    case NK_PLACE_POST_BRANCH: break;
+    case NK_PLACE_PRE:
+    case NK_PLACE_SANDWICH: {
+      NK_TRY(bind_norm(b, &layer->attn_norm, NK_STEM("attn_norm"), c->width, true));
+      bool own = c->arch->residual != NK_RESIDUAL_BY_NORM;
+      NK_TRY(bind_norm(b, &layer->ffn_norm, NK_STEM("ffn_norm"), c->width, own));
+      layer->parallel = c->arch->residual == NK_RESIDUAL_BY_KEY ? c->parallel : !own && !has(b, NK_STEM("ffn_norm"));
+      if (c->placement == NK_PLACE_PRE) return NK_STATUS_OK;
+    }
+  }
+  NK_TRY(bind_norm(b, &layer->attn_post_norm, NK_STEM("post_attention_norm"), c->width, true));
+  return bind_norm(b, &layer->ffn_post_norm, NK_STEM("post_ffw_norm"), c->width, true);
+}
+
+static nk_status bind_layer(binder *b, nk_layer *layer, uint32_t index) {
+  const nk_config *c = &b->model->config;
+  NK_TRY(bind_layer_norms(b, layer, index));
+  NK_TRY(bind_attention(b, layer, index));
+  NK_TRY(bind_feed_forward(b, layer, index));
   layer->window = c->window;
   if (c->arch->window_period != 0 && (index + 1) % c->arch->window_period == 0) layer->window = 0;
+  layer->local_rope = layer->window != 0 && c->local_base > 0.0f;
   return NK_STATUS_OK;
 }
+#undef NK_STEM
 
 static nk_status read_vocab(binder *b) {
   uint32_t file;
@@ -214,11 +284,21 @@ static nk_status bind_all(binder *b) {
   model->parameters = 0;
   model->layers = nk_arena_take(b->arena, c->n_layers, sizeof *model->layers);
   NK_TRY(read_vocab(b));
-  NK_TRY(bind_matrix(b, &model->embedding, "token_embd.weight", model->vocab, c->width, true));
-  NK_TRY(bind_norm(b, &model->output_norm, "output_norm", c->width, true));
-  NK_TRY(bind_linear(b, &model->head, "output", model->vocab, c->width, false));
+  NK_TRY(bind_matrix(b, &model->embedding, "token_embd.weight", model->vocab, c->embed_width, true));
+  bool projected = c->embed_width != c->width;
+  NK_TRY(bind_linear(b, &model->embed_in, "token_embd_proj_in", c->width, c->embed_width, projected));
+  NK_TRY(bind_linear(b, &model->head_out, "output_proj_out", c->embed_width, c->width, projected));
+  if (c->arch->rope == NK_ROPE_NONE) {
+    uint64_t rows = (uint64_t)c->context + c->position_offset;
+    NK_TRY(bind_matrix(b, &model->positions, "position_embd.weight", rows, c->width, true));
+  }
+  bool final = c->placement != NK_PLACE_POST_RESIDUAL;
+  NK_TRY(bind_norm(b, &model->output_norm, "output_norm", c->width, final));
+  NK_TRY(bind_linear(b, &model->head, "output", model->vocab, c->embed_width, false));
   model->tied = !present(b, "output.weight");
-  NK_TRY(bind_vector(b, &model->rope_factors, "rope_freqs.weight", c->n_rot / 2, false));
+  if (c->arch->rope != NK_ROPE_NONE) {
+    NK_TRY(bind_vector(b, &model->rope_factors, "rope_freqs.weight", c->n_rot / 2, false));
+  }
   for (uint32_t i = 0; i < c->n_layers; i++) {
     memset(&measured, 0, sizeof measured);
     NK_TRY(bind_layer(b, model->layers != NULL ? &model->layers[i] : &measured, i));

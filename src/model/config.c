@@ -65,6 +65,8 @@ static nk_status uniform_u32(const nk_config *config, const nk_gguf *gguf, const
 static nk_status read_rope(nk_config *config, const nk_gguf *gguf, nk_problems *problems, nk_error *error) {
   char key[128];
   nk_status status;
+  config->rope_scale = 1.0f;
+  if (config->arch->rope == NK_ROPE_NONE) return NK_STATUS_OK;
   if ((status = nk_gguf_get_u32(gguf, key_of(config, key, "rope.dimension_count"), config->head_dim, 0, NK_MAX_HEAD_DIM,
                                 &config->n_rot, error)) != NK_STATUS_OK) {
     return status;
@@ -89,7 +91,6 @@ static nk_status read_rope(nk_config *config, const nk_gguf *gguf, nk_problems *
   if (!linear && !none) {
     nk_problem(problems, "rope scaling of type \"%.*s\"", (int)(scaling.length > 32 ? 32 : scaling.length), scaling.bytes);
   }
-  config->rope_scale = 1.0f;
   float factor = 0.0f;
   /* Older files have the factor alone, under another name. */
   if ((status = nk_gguf_get_f32(gguf, key_of(config, key, "rope.scale_linear"), 0.0f, &factor, error)) != NK_STATUS_OK) {
@@ -101,6 +102,55 @@ static nk_status read_rope(nk_config *config, const nk_gguf *gguf, nk_problems *
   }
   if (factor < 0.0f) return nk_fail(error, NK_STATUS_FORMAT, "the rope scaling factor is %g, below 0", (double)factor);
   if (factor > 0.0f) config->rope_scale = factor;
+  return NK_STATUS_OK;
+}
+
+/* A positive number or, where the key is missing, 0. */
+static nk_status optional_positive(const nk_config *config, const nk_gguf *gguf, const char *suffix, float *out,
+                                   nk_error *error) {
+  char key[128];
+  nk_status status = nk_gguf_get_f32(gguf, key_of(config, key, suffix), 0.0f, out, error);
+  if (status != NK_STATUS_OK) return status;
+  if (!(*out >= 0.0f)) {
+    return nk_fail_hint(error, NK_STATUS_FORMAT, "The file is damaged or was made by a faulty converter.",
+                        "the key %s is %g, below 0", key, (double)*out);
+  }
+  return NK_STATUS_OK;
+}
+
+/* What only some architectures say: learned positions, projections of embeddings, soft caps, residuals, local rope. */
+static nk_status read_extras(nk_config *config, const nk_gguf *gguf, nk_problems *problems, nk_error *error) {
+  char key[128];
+  nk_status status;
+  bool before;
+  nk_text activation;
+  config->placement = config->arch->placement;
+  config->local_base = config->arch->local_base;
+  bool wide = config->arch->wide_layers != 0 && config->n_layers == config->arch->wide_layers;
+  double per_head = wide ? (double)config->width / config->n_heads : (double)config->head_dim;
+  config->attn_scale = (float)(1.0 / sqrt(per_head));
+#define NK_TRY(expression) \
+  if ((status = (expression)) != NK_STATUS_OK) return status
+  NK_TRY(optional_positive(config, gguf, "attn_logit_softcapping", &config->attn_cap, error));
+  NK_TRY(optional_positive(config, gguf, "final_logit_softcapping", &config->final_cap, error));
+  float local;
+  NK_TRY(optional_positive(config, gguf, "rope.freq_base_swa", &local, error));
+  if (local > 1.0f) config->local_base = local;
+  NK_TRY(nk_gguf_get_bool(gguf, key_of(config, key, "use_parallel_residual"),
+                          config->arch->residual == NK_RESIDUAL_BY_KEY, &config->parallel, error));
+  NK_TRY(nk_gguf_get_u32(gguf, key_of(config, key, "position_offset"), 0, 0, NK_MAX_CONTEXT, &config->position_offset,
+                         error));
+  NK_TRY(nk_gguf_get_u32(gguf, key_of(config, key, "word_embed_proj_dim"), config->width, 1, NK_MAX_WIDTH,
+                         &config->embed_width, error));
+  NK_TRY(nk_gguf_get_bool(gguf, key_of(config, key, "do_layer_norm_before"), true, &before, error));
+  if (!before) config->placement = NK_PLACE_POST_RESIDUAL;
+  NK_TRY(nk_gguf_get_text(gguf, key_of(config, key, "activation_function"), &activation, error));
+#undef NK_TRY
+  bool relu = activation.length == 4 && memcmp(activation.bytes, "relu", 4) == 0;
+  if (activation.bytes != NULL && !relu) {
+    nk_problem(problems, "activation function \"%.*s\"", (int)(activation.length > 32 ? 32 : activation.length),
+               activation.bytes);
+  }
   return NK_STATUS_OK;
 }
 
@@ -170,6 +220,7 @@ nk_status nk_config_read(nk_config *config, const nk_gguf *gguf, nk_problems *pr
   if (experts > 0) nk_problem(problems, "mixture of %u experts", experts);
   NK_TRY(read_rope(config, gguf, problems, error));
   NK_TRY(read_epsilon(config, gguf, error));
+  NK_TRY(read_extras(config, gguf, problems, error));
 #undef NK_TRY
   return NK_STATUS_OK;
 }

@@ -32,9 +32,16 @@ typedef struct nk_config {
   const nk_arch *arch; /* NULL: unknown architecture (then it is among the problems and the rest is zero) */
   nk_text arch_name;
   uint32_t n_layers, width /* d */, n_ff, n_heads, n_kv_heads, head_dim, n_rot;
-  uint32_t context; /* trained */
-  uint32_t window;  /* attention sees positions i - j < window; 0: all */
+  uint32_t embed_width; /* of token_embd; d, unless a projection leads from one to the other */
+  uint32_t context;     /* trained */
+  uint32_t window;      /* attention sees positions i - j < window; 0: all */
+  uint32_t position_offset;    /* of learned positions: row = position + offset */
+  nk_placement_kind placement; /* the row's, or what the file says */
+  bool parallel;               /* both branches read the same input (where layers have a norm for each) */
   float epsilon, rope_base, rope_scale /* positions are divided by it: linear scaling; 1 = none */;
+  float local_base;            /* rope base of layers with a window, which are not scaled; 0: no difference */
+  float attn_scale;            /* of scores, before a soft cap */
+  float attn_cap, final_cap;   /* soft caps of scores and of logits; 0: none */
 } nk_config;
 
 /* FORMAT for values that cannot be; `problems` for what is merely not ours. */

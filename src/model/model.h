@@ -26,21 +26,29 @@ typedef struct nk_linear {
   const float *bias; /* [rows] or NULL */
 } nk_linear;
 
+/* Norms that are absent are skipped; see nk_placement_kind for where the others stand. */
 typedef struct nk_layer {
-  nk_norm attn_norm, q_norm, k_norm, attn_post_norm;
-  nk_linear qkv[3]; /* q, k, v; or one fused [q|k|v, d] */
-  uint32_t n_qkv;   /* 3 or 1 */
+  nk_norm attn_norm, attn_post_norm, attn_out_norm; /* before the branch; on its output; after it has been added */
+  nk_norm q_norm, k_norm;
+  uint32_t q_norm_span, k_norm_span; /* elements that q's and k's norm takes together: a head, or all of them */
+  bool head_norms;                   /* q_norm and k_norm have weights of their own for every head */
+  nk_linear qkv[3];                  /* q, k, v; or one fused [q|k|v, d] */
+  uint32_t n_qkv;                    /* 3 or 1 */
   nk_linear attn_out;
-  nk_norm ffn_norm, ffn_post_norm;
-  nk_linear gate, up, down; /* gate absent: a plain feed-forward */
+  nk_norm ffn_norm, ffn_post_norm, ffn_out_norm;
+  nk_linear gate, up, down; /* gate absent: a plain feed-forward; up absent: gate is fused [gate|up, d] */
   uint32_t window;          /* 0: sees everything before it */
+  bool parallel;            /* the feed-forward reads the layer's input, not what attention was added to */
+  bool local_rope;          /* turns by config.local_base */
 } nk_layer;
 
 typedef struct nk_model {
   nk_config config;
   nk_tokenizer *tokenizer; /* NULL when the file has none (tests of bare weights) */
-  nk_matrix embedding;     /* [vocab, d] */
-  nk_linear head;          /* [vocab, d]; the embedding's matrix when tied */
+  nk_matrix embedding;     /* [vocab, embed_width] */
+  nk_linear embed_in, head_out; /* projections [d, embed_width] and [embed_width, d], or absent */
+  nk_matrix positions;     /* [context + offset, d] learned positions, or absent */
+  nk_linear head;          /* [vocab, embed_width]; the embedding's matrix when tied */
   bool tied;
   nk_norm output_norm;
   const float *rope_factors; /* [n_rot / 2] divisors of the rotary frequencies, or NULL */

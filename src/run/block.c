@@ -1,8 +1,11 @@
 /*
  * block.c: the transformer block, written once for every architecture.
  *
- *   x → [norm] → q k v (+ bias) → [q, k norm] → rotary → scores · scale → mask → softmax → values → output (+ bias)
- *     → [post-norm] → + x → [norm] → up (· act(gate)) → down (+ bias) → [post-norm] → + x
+ *   x → [norm] → q k v (+ bias) → [q, k norm] → [rotary] → scores · scale → [soft cap] → mask → softmax → values
+ *     → output (+ bias) → [post-norm] → + x → [norm]
+ *     → [norm] → up (· act(gate)) → down (+ bias) → [post-norm] → + x → [norm]
+ *
+ * In a parallel layer the feed-forward reads what attention read, and both are added at the end.
  *
  * Each step in brackets exists when its tensor does. Every output element is computed by one thread in an order that
  * depends on nothing but its own position, so batches, chunks and threads give the same bits.
@@ -88,21 +91,42 @@ typedef struct tokens_job {
   const nk_layer *layer;
 } tokens_job;
 
-/* h = norm(x) for the tokens [begin, end). */
+/* h = norm(x), or x where there is no norm, for the tokens [begin, end). */
+static void norm_tokens(const tokens_job *job, const nk_norm *norm, uint32_t begin, uint32_t end) {
+  nk_session *s = job->session;
+  size_t d = s->model->config.width;
+  for (size_t t = begin; t < end; t++) {
+    if (norm->weight != NULL) {
+      norm_forward(s, s->h + t * d, s->x + t * d, norm, (uint32_t)d);
+    } else {
+      memcpy(s->h + t * d, s->x + t * d, d * sizeof *s->h);
+    }
+  }
+}
+
 static void attn_norm_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
   (void)thread;
   const tokens_job *job = argument;
-  nk_session *s = job->session;
-  size_t d = s->model->config.width;
-  for (size_t t = begin; t < end; t++) norm_forward(s, s->h + t * d, s->x + t * d, &job->layer->attn_norm, (uint32_t)d);
+  norm_tokens(job, &job->layer->attn_norm, begin, end);
 }
 
 static void ffn_norm_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
   (void)thread;
   const tokens_job *job = argument;
-  nk_session *s = job->session;
-  size_t d = s->model->config.width;
-  for (size_t t = begin; t < end; t++) norm_forward(s, s->h + t * d, s->x + t * d, &job->layer->ffn_norm, (uint32_t)d);
+  const nk_layer *layer = job->layer;
+  /* A parallel layer without a norm of its own for the feed-forward shares attention's: made again, since h was used. */
+  bool shared = layer->parallel && layer->ffn_norm.weight == NULL;
+  norm_tokens(job, shared ? &layer->attn_norm : &layer->ffn_norm, begin, end);
+}
+
+/* The norm of q or k [heads, head_dim] of one token: span by span, each span with its weights. */
+static void head_norm_forward(const nk_session *s, float *x, const nk_norm *norm, uint32_t heads, uint32_t span, bool own) {
+  if (norm->weight == NULL) return;
+  uint32_t all = heads * s->model->config.head_dim;
+  for (uint32_t at = 0; at < all; at += span) {
+    const nk_norm one = {.weight = norm->weight + (own ? at : 0), .bias = NULL};
+    norm_forward(s, x + at, x + at, &one, span);
+  }
 }
 
 /* q, k norms, turns, and into the cache. */
@@ -110,46 +134,57 @@ static void keys_task(void *argument, uint32_t begin, uint32_t end, uint32_t thr
   (void)thread;
   const tokens_job *job = argument;
   nk_session *s = job->session;
+  const nk_layer *layer = job->layer;
   const nk_config *c = &s->model->config;
-  uint32_t layer = s->layer, n = c->head_dim;
+  uint32_t n = c->head_dim;
   size_t ld = (size_t)(c->n_heads + 2 * c->n_kv_heads) * n;
+  const float *all_turns = layer->local_rope ? s->local_turns : s->turns;
   for (size_t t = begin; t < end; t++) {
     float *q = s->qkv + t * ld, *k = q + (size_t)c->n_heads * n, *v = k + (size_t)c->n_kv_heads * n;
-    const float *turns = s->turns + t * c->n_rot;
+    const float *turns = all_turns + t * c->n_rot;
+    head_norm_forward(s, q, &layer->q_norm, c->n_heads, layer->q_norm_span, layer->head_norms);
+    head_norm_forward(s, k, &layer->k_norm, c->n_kv_heads, layer->k_norm_span, layer->head_norms);
     for (uint32_t head = 0; head < c->n_heads; head++) {
-      float *one = q + (size_t)head * n;
-      if (job->layer->q_norm.weight != NULL) norm_forward(s, one, one, &job->layer->q_norm, n);
-      nk_rope_forward(one, turns, c->n_rot, c->arch->rope);
+      nk_rope_forward(q + (size_t)head * n, turns, c->n_rot, c->arch->rope);
     }
     for (uint32_t head = 0; head < c->n_kv_heads; head++) {
       float *one = k + (size_t)head * n;
-      if (job->layer->k_norm.weight != NULL) norm_forward(s, one, one, &job->layer->k_norm, n);
       nk_rope_forward(one, turns, c->n_rot, c->arch->rope);
-      nk_kv_put(&s->kv, s->machine->vec, layer, head, s->length + (uint32_t)t, one, v + (size_t)head * n);
+      nk_kv_put(&s->kv, s->machine->vec, s->layer, head, s->length + (uint32_t)t, one, v + (size_t)head * n);
     }
   }
 }
 
-/* x += post_norm(branch) */
-static void add_branch(nk_session *s, const nk_norm *post, uint32_t begin, uint32_t end) {
+/* x = [norm](x + [post-norm](branch)) for the tokens [begin, end); branch [m, d]. */
+static void add_branch(nk_session *s, float *branch, const nk_norm *post, const nk_norm *out, uint32_t begin,
+                       uint32_t end) {
   size_t d = s->model->config.width;
   for (size_t t = begin; t < end; t++) {
-    float *branch = s->branch + t * d;
-    if (post->weight != NULL) norm_forward(s, branch, branch, post, (uint32_t)d);
-    s->machine->vec->add(s->x + t * d, branch, (uint32_t)d);
+    float *one = branch + t * d, *x = s->x + t * d;
+    if (post->weight != NULL) norm_forward(s, one, one, post, (uint32_t)d);
+    s->machine->vec->add(x, one, (uint32_t)d);
+    if (out->weight != NULL) norm_forward(s, x, x, out, (uint32_t)d);
   }
 }
 
 static void attn_residual_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
   (void)thread;
   const tokens_job *job = argument;
-  add_branch(job->session, &job->layer->attn_post_norm, begin, end);
+  add_branch(job->session, job->session->branch, &job->layer->attn_post_norm, &job->layer->attn_out_norm, begin, end);
 }
 
 static void ffn_residual_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
   (void)thread;
   const tokens_job *job = argument;
-  add_branch(job->session, &job->layer->ffn_post_norm, begin, end);
+  nk_session *s = job->session;
+  const nk_layer *layer = job->layer;
+  if (layer->parallel) add_branch(s, s->branch, &layer->attn_post_norm, &layer->attn_out_norm, begin, end);
+  add_branch(s, layer->parallel ? s->h : s->branch, &layer->ffn_post_norm, &layer->ffn_out_norm, begin, end);
+}
+
+/* Columns of ff: gate | up, or up alone. */
+static size_t ff_columns(const nk_session *s, const nk_layer *layer) {
+  return (size_t)s->model->config.n_ff * (layer->gate.matrix.format != NULL ? 2 : 1);
 }
 
 static void activation_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
@@ -157,14 +192,14 @@ static void activation_task(void *argument, uint32_t begin, uint32_t end, uint32
   const tokens_job *job = argument;
   nk_session *s = job->session;
   uint32_t n = s->model->config.n_ff;
-  bool gated = job->layer->gate.matrix.data != NULL;
-  size_t ld = (size_t)n * (gated ? 2 : 1);
+  size_t ld = ff_columns(s, job->layer);
   for (size_t t = begin; t < end; t++) {
     float *gate = s->ff + t * ld;
-    const float *up = gated ? gate + n : NULL;
+    const float *up = ld > n ? gate + n : NULL;
     switch (s->model->config.arch->activation) {
       case NK_ACTIVATION_SILU: s->machine->vec->silu_forward(gate, gate, up, n); break;
       case NK_ACTIVATION_GELU_TANH: s->machine->vec->gelu_tanh_forward(gate, gate, up, n); break;
+      case NK_ACTIVATION_GELU_ERF: s->machine->vec->gelu_erf_forward(gate, gate, up, n); break;
       case NK_ACTIVATION_RELU: s->machine->vec->relu_forward(gate, gate, up, n); break;
     }
   }
@@ -217,7 +252,7 @@ static void attention_load(attention *a) {
   const nk_config *c = &s->model->config;
   uint32_t n = c->head_dim;
   size_t ld = (size_t)(c->n_heads + 2 * c->n_kv_heads) * n;
-  float scale = (float)(1.0 / sqrt((double)n));
+  float scale = c->attn_scale;
   for (uint32_t i = 0; i < a->n; i++) {
     const float *q = s->qkv + (a->first + i) * ld + (size_t)a->head * a->shared * n;
     float *row = a->q + (size_t)i * a->shared * n;
@@ -248,6 +283,9 @@ static void attention_scores(attention *a) {
 static double attention_softmax(attention *a, uint32_t query, float *scores) {
   uint32_t position = position_of(a, query), first = seen_from(position, a->window);
   uint32_t begin = first / NK_KV_TILE * NK_KV_TILE, end = (position / NK_KV_TILE + 1) * NK_KV_TILE;
+  const nk_session *s = a->session;
+  float cap = s->model->config.attn_cap;
+  if (cap > 0.0f) s->machine->vec->softcap(scores + (begin - a->start), cap, end - begin);
   for (uint32_t j = begin; j < first; j++) scores[j - a->start] = -INFINITY;
   for (uint32_t j = position + 1; j < end; j++) scores[j - a->start] = -INFINITY;
   return a->session->machine->vec->softmax_forward(scores + (begin - a->start), end - begin);
@@ -342,25 +380,24 @@ static void attn_out(nk_session *s, const nk_layer *layer) {
   uint32_t q = c->n_heads * c->head_dim;
   input in = {.x = s->h, .ldx = q, .m = s->batch_n, .cols = q, .act = s->act};
   linear_forward(s, s->branch, c->width, &layer->attn_out, &in);
-  for_tokens(s, layer, attn_residual_task);
+  if (!layer->parallel) for_tokens(s, layer, attn_residual_task);
 }
 
 static void ffn_in(nk_session *s, const nk_layer *layer) {
   const nk_config *c = &s->model->config;
   for_tokens(s, layer, ffn_norm_task);
   input in = {.x = s->h, .ldx = c->width, .m = s->batch_n, .cols = c->width, .act = s->act};
-  bool gated = layer->gate.matrix.data != NULL;
-  size_t ld = (size_t)c->n_ff * (gated ? 2 : 1);
-  if (gated) linear_forward(s, s->ff, ld, &layer->gate, &in);
-  linear_forward(s, gated ? s->ff + c->n_ff : s->ff, ld, &layer->up, &in);
+  size_t ld = ff_columns(s, layer);
+  if (layer->gate.matrix.format != NULL) linear_forward(s, s->ff, ld, &layer->gate, &in);
+  if (layer->up.matrix.format != NULL) linear_forward(s, ld > c->n_ff ? s->ff + c->n_ff : s->ff, ld, &layer->up, &in);
   for_tokens(s, layer, activation_task);
 }
 
 static void ffn_out(nk_session *s, const nk_layer *layer) {
   const nk_config *c = &s->model->config;
-  size_t ld = (size_t)c->n_ff * (layer->gate.matrix.data != NULL ? 2 : 1);
-  input in = {.x = s->ff, .ldx = ld, .m = s->batch_n, .cols = c->n_ff, .act = s->act};
-  linear_forward(s, s->branch, c->width, &layer->down, &in);
+  input in = {.x = s->ff, .ldx = ff_columns(s, layer), .m = s->batch_n, .cols = c->n_ff, .act = s->act};
+  /* A parallel layer still holds attention's branch; h has been read and can take the other. */
+  linear_forward(s, layer->parallel ? s->h : s->branch, c->width, &layer->down, &in);
   for_tokens(s, layer, ffn_residual_task);
 }
 
@@ -400,20 +437,45 @@ uint64_t nk_block_products(const nk_session *s, const nk_layer *layer, nk_stage 
 /* ---- Both ends --------------------------------------------------------------------------------------------------- */
 
 void nk_embed(nk_session *s, const int32_t *ids, uint32_t n) {
-  const nk_config *c = &s->model->config;
+  const nk_model *model = s->model;
+  const nk_config *c = &model->config;
+  bool projected = model->embed_in.matrix.format != NULL;
+  float *rows = projected ? s->h : s->x; /* [n, embed_width], tight */
+  for (uint32_t t = 0; t < n; t++) {
+    nk_matrix_gather(&model->embedding, (uint32_t)ids[t], rows + (size_t)t * c->embed_width);
+  }
+  if (projected) {
+    input in = {.x = rows, .ldx = c->embed_width, .m = n, .cols = c->embed_width, .act = s->act};
+    linear_forward(s, s->x, c->width, &model->embed_in, &in);
+  }
   for (uint32_t t = 0; t < n; t++) {
     float *x = s->x + (size_t)t * c->width;
-    nk_matrix_gather(&s->model->embedding, (uint32_t)ids[t], x);
-    if (c->arch->embed_scale == NK_EMBED_SQRT_D) s->machine->vec->scale(x, (float)sqrt((double)c->width), c->width);
+    if (c->arch->embed_sqrt) s->machine->vec->scale(x, (float)sqrt((double)c->width), c->width);
+    if (model->positions.format != NULL) {
+      nk_matrix_gather(&model->positions, s->length + t + c->position_offset, s->branch);
+      s->machine->vec->add(x, s->branch, c->width);
+    }
   }
 }
 
 void nk_head(nk_session *s, uint32_t row, uint32_t n) {
-  const nk_config *c = &s->model->config;
+  const nk_model *model = s->model;
+  const nk_config *c = &model->config;
   for (uint32_t t = 0; t < n; t++) {
-    norm_forward(s, s->head_in + (size_t)t * c->width, s->x + (size_t)(row + t) * c->width, &s->model->output_norm,
-                 c->width);
+    float *y = s->head_in + (size_t)t * c->width;
+    const float *x = s->x + (size_t)(row + t) * c->width;
+    if (model->output_norm.weight != NULL) {
+      norm_forward(s, y, x, &model->output_norm, c->width);
+    } else {
+      memcpy(y, x, c->width * sizeof *y);
+    }
   }
   input in = {.x = s->head_in, .ldx = c->width, .m = n, .cols = c->width, .act = s->head_act};
-  linear_forward(s, s->logits, s->model->vocab, &s->model->head, &in);
+  if (model->head_out.matrix.format != NULL) {
+    /* branch is free once a batch is done, and has at least as many rows as there are logits' */
+    linear_forward(s, s->branch, c->embed_width, &model->head_out, &in);
+    in = (input){.x = s->branch, .ldx = c->embed_width, .m = n, .cols = c->embed_width, .act = s->head_act};
+  }
+  linear_forward(s, s->logits, model->vocab, &model->head, &in);
+  if (c->final_cap > 0.0f) s->machine->vec->softcap(s->logits, c->final_cap, n * model->vocab);
 }

@@ -36,8 +36,8 @@ struct nk_session {
   nk_stage stage;
   uint32_t rows_first, rows_count; /* the batch that was done last */
 
-  float *frequencies; /* [n_rot / 2] */
-  float *turns;       /* [batch, n_rot / 2, 2] cos, sin */
+  float *frequencies, *local_frequencies; /* [n_rot / 2]; of layers with a window where they differ */
+  float *turns, *local_turns;             /* [batch, n_rot / 2, 2] cos, sin */
   float *x;           /* [batch, d] the residual stream */
   float *h;           /* [batch, max(d, q)] a branch's input; attention's output */
   float *qkv;         /* [batch, q + 2 kv] */

@@ -31,16 +31,21 @@ static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine
   uint64_t m = s->options.batch, d = c->width, q = (uint64_t)c->n_heads * c->head_dim;
   uint64_t kv = (uint64_t)c->n_kv_heads * c->head_dim;
   /* Quantized activations come in blocks; widths that are none belong to float matrices, which don't use them. */
-  uint32_t act_cols = (uint32_t)((largest(largest(d, q), c->n_ff) + NK_ACT_BLOCK - 1) / NK_ACT_BLOCK * NK_ACT_BLOCK);
-  uint32_t head_cols = (uint32_t)((d + NK_ACT_BLOCK - 1) / NK_ACT_BLOCK * NK_ACT_BLOCK);
+  uint64_t widest = largest(largest(d, q), largest(c->n_ff, c->embed_width));
+  uint32_t act_cols = (uint32_t)((widest + NK_ACT_BLOCK - 1) / NK_ACT_BLOCK * NK_ACT_BLOCK);
+  uint32_t head_cols = (uint32_t)((largest(d, c->embed_width) + NK_ACT_BLOCK - 1) / NK_ACT_BLOCK * NK_ACT_BLOCK);
   uint64_t threads = nk_pool_threads(machine->pool);
   s->tokens = nk_arena_take(arena, s->options.context, sizeof *s->tokens);
   s->frequencies = nk_arena_take(arena, c->n_rot / 2 + 1, sizeof *s->frequencies);
   s->turns = nk_arena_take(arena, m * c->n_rot, sizeof *s->turns);
+  if (c->local_base > 0.0f) {
+    s->local_frequencies = nk_arena_take(arena, c->n_rot / 2 + 1, sizeof *s->frequencies);
+    s->local_turns = nk_arena_take(arena, m * c->n_rot, sizeof *s->turns);
+  }
   s->x = nk_arena_take(arena, m * d, sizeof *s->x);
-  s->h = nk_arena_take(arena, m * largest(d, q), sizeof *s->h);
+  s->h = nk_arena_take(arena, m * largest(largest(d, q), c->embed_width), sizeof *s->h);
   s->qkv = nk_arena_take(arena, m * (q + 2 * kv), sizeof *s->qkv);
-  s->branch = nk_arena_take(arena, m * d, sizeof *s->branch);
+  s->branch = nk_arena_take(arena, largest(m, s->logit_rows) * largest(d, c->embed_width), sizeof *s->branch);
   s->ff = nk_arena_take(arena, m * 2 * c->n_ff, sizeof *s->ff);
   s->act = nk_arena_take(arena, nk_act_bytes(machine->ops, (uint32_t)m, act_cols), 1);
   s->logits = nk_arena_take_raw(arena, (uint64_t)s->logit_rows * s->model->vocab, sizeof *s->logits);
@@ -90,6 +95,7 @@ nk_status nk_session_create(nk_session **out, const nk_model *model, const nk_ma
   const nk_config *c = &model->config;
   if (c->arch->rope != NK_ROPE_NONE) {
     nk_rope_frequencies(s->frequencies, c->n_rot, c->rope_base, c->rope_scale, model->rope_factors);
+    if (c->local_base > 0.0f) nk_rope_frequencies(s->local_frequencies, c->n_rot, c->local_base, 1.0f, NULL);
   }
   *out = s;
   return NK_STATUS_OK;
@@ -169,7 +175,9 @@ static void begin_batch(nk_session *s) {
   nk_embed(s, s->feed + s->feed_done, s->batch_n);
   if (c->arch->rope == NK_ROPE_NONE) return;
   for (uint32_t t = 0; t < s->batch_n; t++) {
-    nk_rope_turns(s->turns + (size_t)t * c->n_rot, s->frequencies, c->n_rot, s->length + t);
+    size_t at = (size_t)t * c->n_rot;
+    nk_rope_turns(s->turns + at, s->frequencies, c->n_rot, s->length + t);
+    if (c->local_base > 0.0f) nk_rope_turns(s->local_turns + at, s->local_frequencies, c->n_rot, s->length + t);
   }
 }
 

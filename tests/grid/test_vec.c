@@ -84,18 +84,23 @@ static void activations_follow_their_formulae_on_every_isa(void **state) {
   for (size_t s = 0; s < N_SIZES; s++) {
     uint32_t n = SIZES[s];
     fill(g, n, n, 12.0f), fill(u, n, n + 1, 2.0f);
-    for (int kind = 0; kind < 6; kind++) {
+    for (int kind = 0; kind < 8; kind++) {
       bool gated = kind % 2 == 0;
       for (uint32_t i = 0; i < n; i++) {
         double x = (double)g[i];
         double v = sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x);
-        want[i] = kind < 2 ? x / (1.0 + exp(-x)) : kind < 4 ? x / (1.0 + exp(-2.0 * v)) : x > 0 ? x : 0.0;
+        want[i] = kind < 2   ? x / (1.0 + exp(-x))
+                  : kind < 4 ? x / (1.0 + exp(-2.0 * v))
+                  : kind < 6 ? 0.5 * x * erfc(-x / sqrt(2.0))
+                  : x > 0    ? x
+                             : 0.0;
         if (gated) want[i] *= (double)u[i];
       }
       for (int isa = 0; isa < 3; isa++) {
         const nk_vec *vec = nk_vec_get(ISAS[isa]);
         (kind < 2   ? vec->silu_forward
          : kind < 4 ? vec->gelu_tanh_forward
+         : kind < 6 ? vec->gelu_erf_forward
                     : vec->relu_forward)(y[isa], g, gated ? u : NULL, n);
         expect_close(y[isa], want, n, 3e-6, 1e-7, "an activation");
       }

@@ -59,6 +59,11 @@ typedef struct reference {
 } reference;
 
 static double tolerance_of(const reference *r) {
+  /* llama.cpp made the references of quantized models; its gelu comes from a table of halves. */
+  static const char *const gelu[] = {"gemma", "gpt2", "gptneox", "phi2"};
+  for (size_t i = 0; r->quantized && i < sizeof gelu / sizeof gelu[0]; i++) {
+    if (strstr(r->path, gelu[i]) != NULL) return 1e-2;
+  }
   if (r->quantized) return 3e-4;
   return strstr(r->path, "llama256") != NULL ? 3e-4 : 2e-4;
 }
