@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "kernels/formats.h"
 
 #ifdef __wasm__
 #define EXPORT(name) __attribute__((export_name(#name))) name
@@ -63,17 +63,10 @@ int bench_prepare(uint32_t format, uint32_t rows, uint32_t cols, uint32_t m) {
     seed = seed * 1664525u + 1013904223u;
     bench.row_blocks[i] = (uint8_t)(seed >> 24);
   }
-  /* Every field that is a scale (and every float element) gets a small exponent; which bytes those are differs by
-     format. */
-  uint32_t bytes = nk_format_block_bytes(f);
-  for (size_t at = 0; at < 8 * row_bytes; at += bytes) {
-    if (nk_format_is_float(f)) {
-      bench.row_blocks[at + bytes - 1] = nk_format_type(f) == 1 ? 0x24 : 0x3C;
-    } else {
-      bench.row_blocks[at + 1] = 0x24;
-      if (nk_format_block_bytes(f) == 20) bench.row_blocks[at + 3] = 0x24;
-    }
-  }
+  /* Every field that is a scale (and every float element) gets a small exponent. */
+  for (size_t at = f->scale_at; at < 8 * row_bytes; at += f->block_bytes)
+    for (uint32_t i = 0; i < f->n_scales; i++)
+      bench.row_blocks[at + 2 * i + 1] = f->exponent_mask == NK_EXPONENT_HALF ? 0x24 : 0x3C;
   for (uint32_t r = 0; r + 8 <= rows; r += 8)
     if (nk_matrix_pack(&bench.matrix, r, 8, bench.row_blocks, NULL) != NK_STATUS_OK) return 1;
   return 0;

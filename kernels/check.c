@@ -12,7 +12,15 @@
 #include "kernels/act.h"
 #include "kernels/ops.h"
 
-enum { ROWS = 35, COLS = 64, TOKENS = 5, PACKED_ROWS = 40 };
+/* COLS is for formats of 256 elements a block; the others are checked on NARROW columns. */
+enum { ROWS = 35, COLS = 256, NARROW = 64, TOKENS = 5, PACKED_ROWS = 40, PACKED_BYTES = PACKED_ROWS * NARROW * 4 };
+#define CHECK_COLS(block) ((block) > NARROW ? (block) : NARROW)
+
+#define NK_FORMAT(name, symbol, type, block, bytes, kind, scale_type, scale_at, scales)                               \
+  _Static_assert(CHECK_COLS(block) <= COLS && PACKED_ROWS * CHECK_COLS(block) / (block) * (bytes) <= PACKED_BYTES, #name);
+#include "kernels/formats.def"
+#undef NK_FORMAT
+
 #define CLOSE 1e-5f
 
 typedef struct bench {
@@ -20,11 +28,12 @@ typedef struct bench {
   nk_error *error;
   nk_matrix matrix;
   uint32_t seed;
+  uint32_t cols;                              /* of the matrix, at most COLS */
   bool whole;                                 /* scales of 1, whole activations: results are exact */
-  float x[TOKENS * COLS], dy[TOKENS * ROWS];  /* [TOKENS][COLS], [TOKENS][ROWS] */
+  float x[TOKENS * COLS], dy[TOKENS * ROWS];  /* [TOKENS][COLS] of which cols are used, [TOKENS][ROWS] */
   float dense[COLS];                          /* one row of W */
   float y[TOKENS * ROWS], expected[TOKENS * ROWS], magnitude[TOKENS * ROWS]; /* [TOKENS][ROWS] */
-  float dx[TOKENS * COLS], dx_expected[TOKENS * COLS], dx_magnitude[TOKENS * COLS];
+  float dx[TOKENS * COLS], dx_expected[TOKENS * COLS], dx_magnitude[TOKENS * COLS]; /* [TOKENS][cols] */
 } bench;
 
 static uint32_t next_random(uint32_t *seed) {
@@ -46,15 +55,16 @@ static float next_value(bench *b, uint32_t i) {
 
 static float absolute(float x) { return x < 0.0f ? -x : x; }
 
-/* Random bits; scales of 1, or with the top bit of the exponent off: below 2 in size. */
+/* Random bits, in the first row all set; scales of 1, or with the top bit of the exponent off: below 2 in size. */
 static nk_status fill(bench *b, uint8_t *packed, uint8_t *file) {
   const nk_format *format = b->matrix.format;
-  size_t row_bytes = (size_t)nk_row_bytes(format, COLS);
+  size_t row_bytes = (size_t)nk_row_bytes(format, b->cols);
   uint32_t one = format->exponent_mask & 0x3FFFu; /* 0x3C00 in f16, 0x3F80 in bf16 */
   b->matrix.data = packed;
   for (uint32_t row = 0; row < ROWS; row += NK_GROUP_ROWS) {
     uint32_t n = ROWS - row < NK_GROUP_ROWS ? ROWS - row : NK_GROUP_ROWS;
     for (size_t i = 0; i < n * row_bytes; i++) file[i] = (uint8_t)(next_random(&b->seed) >> 24);
+    if (row == 0 && !format->is_float) memset(file, 0xFF, row_bytes);
     for (size_t at = format->scale_at; at < n * row_bytes; at += format->block_bytes)
       for (uint32_t i = 0; i < format->n_scales; i++)
         nk_put16(file + at + 2 * i, (uint16_t)(b->whole ? one : nk_get16(file + at + 2 * i) & ~0x4000u));
@@ -84,9 +94,9 @@ static void measure(bench *b) {
   for (uint32_t r = 0; r < ROWS; r++) {
     nk_matrix_gather(&b->matrix, r, b->dense);
     for (uint32_t t = 0; t < TOKENS; t++) {
-      for (uint32_t k = 0; k < COLS; k++) {
+      for (uint32_t k = 0; k < b->cols; k++) {
         b->magnitude[t * ROWS + r] += absolute(b->x[t * COLS + k] * b->dense[k]);
-        b->dx_magnitude[t * COLS + k] += absolute(b->dy[t * ROWS + r] * b->dense[k]);
+        b->dx_magnitude[t * b->cols + k] += absolute(b->dy[t * ROWS + r] * b->dense[k]);
       }
     }
   }
@@ -94,7 +104,7 @@ static void measure(bench *b) {
 
 static nk_status check_products(bench *b, const uint8_t *act, const uint8_t *act_expected, float *scratch) {
   const nk_ops *scalar = &nk_scalar_ops;
-  uint32_t groups = PACKED_ROWS / NK_GROUP_ROWS;
+  uint32_t groups = PACKED_ROWS / NK_GROUP_ROWS, cols = b->cols;
   nk_status status;
   measure(b);
   if (!b->matrix.format->is_float) {
@@ -113,17 +123,17 @@ static nk_status check_products(bench *b, const uint8_t *act, const uint8_t *act
 
   memset(b->dx, 0, sizeof b->dx);
   memset(b->dx_expected, 0, sizeof b->dx_expected);
-  nk_gemm_t_f32(b->ops, b->dx, COLS, &b->matrix, b->dy, ROWS, TOKENS, 0, COLS, scratch);
-  nk_gemm_t_f32(scalar, b->dx_expected, COLS, &b->matrix, b->dy, ROWS, TOKENS, 0, COLS, scratch);
-  return compare(b, "transposed", b->dx, b->dx_expected, b->dx_magnitude, TOKENS * COLS);
+  nk_gemm_t_f32(b->ops, b->dx, cols, &b->matrix, b->dy, ROWS, TOKENS, 0, cols, scratch);
+  nk_gemm_t_f32(scalar, b->dx_expected, cols, &b->matrix, b->dy, ROWS, TOKENS, 0, cols, scratch);
+  return compare(b, "transposed", b->dx, b->dx_expected, b->dx_magnitude, TOKENS * cols);
 }
 
 nk_status nk_kernels_check(const nk_ops *ops, nk_error *error) {
-  uint8_t packed[PACKED_ROWS * COLS * 4] __attribute__((aligned(64))); /* the widest format, F32 */
-  uint8_t file[NK_GROUP_ROWS * COLS * 4];
-  /* Streams of TOKENS tokens, int16 values at most. */
-  uint8_t act[TOKENS * (COLS / NK_ACT_BLOCK) * 72] __attribute__((aligned(16)));
-  uint8_t act_expected[TOKENS * (COLS / NK_ACT_BLOCK) * 72] __attribute__((aligned(16)));
+  uint8_t packed[PACKED_BYTES] __attribute__((aligned(64)));
+  uint8_t file[PACKED_BYTES / PACKED_ROWS * NK_GROUP_ROWS];
+  enum { ACT_BYTES = NK_ACT_BLOCK * 2 + 12 }; /* a block of int16 values, the larger sort (act.h) */
+  uint8_t act[TOKENS * (COLS / NK_ACT_BLOCK) * ACT_BYTES] __attribute__((aligned(16)));
+  uint8_t act_expected[TOKENS * (COLS / NK_ACT_BLOCK) * ACT_BYTES] __attribute__((aligned(16)));
   float scratch[NK_PANEL_T_R * NK_PANEL_T_K];
   bench b = {.ops = ops, .error = error, .seed = 0x9E3779B9u};
   for (uint32_t pass = 0; pass < 2; pass++) {
@@ -142,8 +152,12 @@ nk_status nk_kernels_check(const nk_ops *ops, nk_error *error) {
       return nk_fail(error, NK_STATUS_INTERNAL, "the quantization of activations differs from its specification");
 
     for (uint32_t i = 0; i < NK_FORMAT_COUNT; i++) {
-      b.matrix = (nk_matrix){.format = nk_format_at(i), .rows = ROWS, .cols = COLS};
-      if (b.whole && b.matrix.format->is_float) continue;
+      const nk_format *format = nk_format_at(i);
+      if (b.whole && format->is_float) continue;
+      b.cols = CHECK_COLS(format->block);
+      b.matrix = (nk_matrix){.format = format, .rows = ROWS, .cols = b.cols};
+      nk_act_quantize(ops, act, b.x, COLS, TOKENS, b.cols);
+      nk_act_quantize(&nk_scalar_ops, act_expected, b.x, COLS, TOKENS, b.cols);
       memset(packed, 0, sizeof packed);
       nk_status status = fill(&b, packed, file);
       if (status != NK_STATUS_OK) return status;

@@ -73,7 +73,7 @@ nk_isa nk_ops_isa(const nk_ops *ops);
 nk_status nk_kernels_check(const nk_ops *ops, nk_error *error);
 
 /* Quantized activations of m tokens × k elements (k a multiple of 32): int8 with one f32 scale a block of 32
-   (d = max|x| / 127, q = round-half-even(x / d)), in the order that the ISA's kernels read. */
+   (d = max|x| / 127, q = round-half-even(x / d)) and the sums of the levels, in the order that the ISA's kernels read. */
 uint64_t nk_act_bytes(const nk_ops *ops, uint32_t m, uint32_t k);
 void nk_act_quantize(const nk_ops *ops, void *act, const float *x /* [m, k], row stride ldx */, size_t ldx, uint32_t m,
                      uint32_t k);

@@ -8,13 +8,11 @@ static void quantize(uint8_t *act, uint32_t slot, uint32_t slots, const float *x
   for (uint32_t b = 0; b < n_blocks; b++, x += NK_ACT_BLOCK, act += nk_act_block_bytes(1, slots)) {
     uint8_t *values = act + slot * NK_ACT_BLOCK, *scales = act + slots * NK_ACT_BLOCK;
     v128_t q[8];
-    float sum, scale = quantize_block(q, &sum, x);
+    quantize_block(q, scales, slot, slots, x);
     for (uint32_t i = 0; i < 2; i++) {
       wasm_v128_store(values + 16 * i, wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(q[4 * i], q[4 * i + 1]),
                                                                wasm_i16x8_narrow_i32x4(q[4 * i + 2], q[4 * i + 3])));
     }
-    nk_put_f32(scales + 4 * slot, scale);
-    nk_put_f32(scales + 4 * (slots + slot), sum);
   }
 }
 

@@ -32,7 +32,7 @@ NK_INLINE void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_
   v128_t mask = NK_CONSTANT(nibble8);
   v128_t bits = NK_CONSTANT(half_bits), factor = NK_CONSTANT(half_scale), minus8 = NK_CONSTANT(minus8);
   v128_t acc[2] = {wasm_f32x4_splat(0.0f), wasm_f32x4_splat(0.0f)};
-  for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += 40) {
+  for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += nk_act_block_bytes(1, 1)) {
     v128_t scale[2], minimum[2], sum[2];
     for (uint32_t j = 0; j < 4; j++) {
       v128_t low = wasm_v128_load32_splat(act + 8 * j), high = wasm_v128_load32_splat(act + 8 * j + 4);
@@ -60,7 +60,7 @@ NK_INLINE void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *
     wasm_v128_store(y + t * ldy, wasm_f32x4_splat(0.0f));
     wasm_v128_store(y + t * ldy + 4, wasm_f32x4_splat(0.0f));
   }
-  for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += 160) {
+  for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += nk_act_block_bytes(1, NK_QUAD)) {
     v128_t scale[2], minimum[2], sum[4][2];
     for (uint32_t t = 0; t < 4; t++) sum[t][0] = sum[t][1] = wasm_i16x8_splat(0);
     const uint8_t *w = packed, *a = act;

@@ -16,7 +16,7 @@ static void quantize(uint8_t *act, uint32_t slot, uint32_t slots, const float *x
     int8_t *q = (int8_t *)act + slot * NK_ACT_BLOCK;
     uint8_t *scales = act + slots * NK_ACT_BLOCK;
     float largest = 0.0f, scale = 0.0f, inverse = 0.0f;
-    int32_t sum = 0;
+    int32_t sums[2] = {0, 0};
     for (uint32_t i = 0; i < NK_ACT_BLOCK; i++) {
       float v = tamed(x[i]), size = v < 0.0f ? -v : v;
       if (size > largest) largest = size;
@@ -28,10 +28,11 @@ static void quantize(uint8_t *act, uint32_t slot, uint32_t slots, const float *x
     for (uint32_t i = 0; i < NK_ACT_BLOCK; i++) {
       float scaled = tamed(x[i]) * inverse, rounded = scaled + NK_ROUND_MAGIC;
       q[i] = (int8_t)(int32_t)(rounded - NK_ROUND_MAGIC);
-      sum += q[i];
+      sums[i / (NK_ACT_BLOCK / 2)] += q[i];
     }
     nk_put_f32(scales + 4 * slot, scale);
-    nk_put_f32(scales + 4 * (slots + slot), scale * (float)sum);
+    nk_put_f32(scales + 4 * (slots + slot), scale * (float)(sums[0] + sums[1]));
+    for (uint32_t i = 0; i < 2; i++) nk_put16(scales + 4 * (2 * slots + slot) + 2 * i, (uint16_t)(sums[i] & 0xFFFF));
   }
 }
 

@@ -6,14 +6,12 @@ static void quantize(uint8_t *act, uint32_t slot, uint32_t slots, const float *x
   for (uint32_t b = 0; b < n_blocks; b++, x += NK_ACT_BLOCK, act += nk_act_block_bytes(2, slots)) {
     uint8_t *values = act + slot * NK_ACT_BLOCK * 2, *scales = act + slots * NK_ACT_BLOCK * 2;
     v128_t q[8];
-    float sum, scale = quantize_block(q, &sum, x);
+    quantize_block(q, scales, slot, slots, x);
     for (uint32_t i = 0; i < 4; i++) {
       v128_t even = wasm_i32x4_shuffle(q[2 * i], q[2 * i + 1], 0, 2, 4, 6);
       v128_t odd = wasm_i32x4_shuffle(q[2 * i], q[2 * i + 1], 1, 3, 5, 7);
       wasm_v128_store(values + 16 * i, wasm_i16x8_narrow_i32x4(even, odd));
     }
-    nk_put_f32(scales + 4 * slot, scale);
-    nk_put_f32(scales + 4 * (slots + slot), sum);
   }
 }
 

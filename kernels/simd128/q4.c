@@ -32,7 +32,7 @@ NK_INLINE void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_
   v128_t first = NK_CONSTANT(nibble16), second = NK_CONSTANT(second16), third = NK_CONSTANT(third16);
   v128_t bits = NK_CONSTANT(half_bits), factor = NK_CONSTANT(half_scale), minus8 = NK_CONSTANT(minus8);
   v128_t acc[2] = {wasm_f32x4_splat(0.0f), wasm_f32x4_splat(0.0f)};
-  for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += 72) {
+  for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += nk_act_block_bytes(2, 1)) {
     v128_t scale[2], minimum[2], sum1[2], sum16[2], sum256[2];
     for (uint32_t half = 0; half < 2; half++) sum1[half] = sum16[half] = sum256[half] = wasm_i32x4_splat(0);
     const uint8_t *w = packed, *a = act;
@@ -68,7 +68,7 @@ NK_INLINE void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *
     wasm_v128_store(y + t * ldy, wasm_f32x4_splat(0.0f));
     wasm_v128_store(y + t * ldy + 4, wasm_f32x4_splat(0.0f));
   }
-  for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += 288) {
+  for (uint32_t b = 0; b < n_blocks; b++, packed += packed_bytes, act += nk_act_block_bytes(2, NK_QUAD)) {
     v128_t scale[2], minimum[2], sum[4][2];
     for (uint32_t t = 0; t < 4; t++) sum[t][0] = sum[t][1] = wasm_i32x4_splat(0);
     const uint8_t *w = packed, *a = act;

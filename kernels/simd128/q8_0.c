@@ -14,7 +14,7 @@ static inline v128_t finish(v128_t acc, v128_t isum, v128_t scale, const uint8_t
 static void gemv(float *y, const uint8_t *packed, const uint8_t *act, uint32_t n_blocks) {
   v128_t bits = NK_CONSTANT(half_bits), factor = NK_CONSTANT(half_scale);
   v128_t acc[2] = {wasm_f32x4_splat(0.0f), wasm_f32x4_splat(0.0f)};
-  for (uint32_t b = 0; b < n_blocks; b++, packed += 272, act += 72) {
+  for (uint32_t b = 0; b < n_blocks; b++, packed += 272, act += nk_act_block_bytes(2, 1)) {
     v128_t scale[2], sum[2] = {wasm_i32x4_splat(0), wasm_i32x4_splat(0)};
     const uint8_t *w = packed, *a = act;
     NK_NO_UNROLL
@@ -38,7 +38,7 @@ static void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *act
     wasm_v128_store(y + t * ldy, wasm_f32x4_splat(0.0f));
     wasm_v128_store(y + t * ldy + 4, wasm_f32x4_splat(0.0f));
   }
-  for (uint32_t b = 0; b < n_blocks; b++, packed += 272, act += 288) {
+  for (uint32_t b = 0; b < n_blocks; b++, packed += 272, act += nk_act_block_bytes(2, NK_QUAD)) {
     v128_t scale[2], sum[4][2];
     for (uint32_t t = 0; t < 4; t++) sum[t][0] = sum[t][1] = wasm_i32x4_splat(0);
     const uint8_t *w = packed, *a = act;

@@ -127,9 +127,10 @@ static inline v128_t tamed(const float *x) {
   return wasm_f32x4_pmax(wasm_f32x4_pmin(v, wasm_f32x4_splat(NK_ACT_HUGE)), wasm_f32x4_splat(-NK_ACT_HUGE));
 }
 
-/* One block: the levels as 8 vectors of int32, in the order of x; returns the scale, and scale × Σq in *sum. */
-static inline float quantize_block(v128_t *q, float *sum, const float *x) {
-  v128_t v[8], largest = wasm_f32x4_splat(0.0f), total = wasm_i32x4_splat(0);
+/* One block: the levels as 8 vectors of int32, in the order of x. Writes scale [slots], sum [slots] and half sums [slots][2]
+   of this slot to `scales`. */
+static inline void quantize_block(v128_t *q, uint8_t *scales, uint32_t slot, uint32_t slots, const float *x) {
+  v128_t v[8], largest = wasm_f32x4_splat(0.0f), total[2] = {wasm_i32x4_splat(0), wasm_i32x4_splat(0)};
   float scale = 0.0f, inverse = 0.0f;
   for (uint32_t i = 0; i < 8; i++) {
     v[i] = tamed(x + 4 * i);
@@ -145,12 +146,17 @@ static inline float quantize_block(v128_t *q, float *sum, const float *x) {
   for (uint32_t i = 0; i < 8; i++) {
     v128_t rounded = wasm_f32x4_add(wasm_f32x4_mul(v[i], wasm_f32x4_splat(inverse)), wasm_f32x4_splat(NK_ROUND_MAGIC));
     q[i] = wasm_i32x4_sub(rounded, wasm_i32x4_splat(NK_ROUND_MAGIC_BITS));
-    total = wasm_i32x4_add(total, q[i]);
+    total[i / 4] = wasm_i32x4_add(total[i / 4], q[i]);
   }
-  total = wasm_i32x4_add(total, wasm_i32x4_shuffle(total, total, 2, 3, 0, 1));
-  total = wasm_i32x4_add(total, wasm_i32x4_shuffle(total, total, 1, 0, 3, 2));
-  *sum = scale * (float)wasm_i32x4_extract_lane(total, 0);
-  return scale;
+  /* Lanes: first, last, first, last half; then their sums. */
+  v128_t halves = wasm_i32x4_add(wasm_i32x4_shuffle(total[0], total[1], 0, 4, 1, 5),
+                                 wasm_i32x4_shuffle(total[0], total[1], 2, 6, 3, 7));
+  halves = wasm_i32x4_add(halves, wasm_i32x4_shuffle(halves, halves, 2, 3, 0, 1));
+  nk_put_f32(scales + 4 * slot, scale);
+  nk_put_f32(scales + 4 * (slots + slot),
+             scale * (float)(wasm_i32x4_extract_lane(halves, 0) + wasm_i32x4_extract_lane(halves, 1)));
+  int32_t word = wasm_i32x4_extract_lane(wasm_i16x8_narrow_i32x4(halves, halves), 0);
+  memcpy(scales + 4 * (2 * slots + slot), &word, sizeof word);
 }
 
 #endif

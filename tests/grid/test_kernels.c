@@ -25,12 +25,36 @@ typedef enum content {
   WHOLE,      /* scales of 1, whole activations: all sums are exact */
   HIGHEST,    /* all bits of the levels set, activations at +127 */
   LOWEST,     /* blocks of 0x80 or of 0xFF, activations at -127 */
+  STEEP,      /* levels all least or all greatest, sub-scales at their ends, activations of +127 or -127 for 16 at a time */
   SUBNORMAL,  /* scales that are subnormal f16 */
   ZERO,       /* scales 0, every second block of activations 0 */
   CONTENTS
 } content;
 
-static const char *const content_names[] = {"random", "whole", "highest", "lowest", "subnormal", "zero"};
+static const char *const content_names[] = {"random", "whole", "highest", "lowest", "steep", "subnormal", "zero"};
+
+/* Independently of formats.def: which 16-bit fields of a block are floating-point, and which bytes hold sub-scales. */
+typedef struct layout {
+  uint32_t type, fields, offsets[2];
+  uint16_t infinite;
+  uint32_t sub_scales_at, sub_scales; /* bytes */
+} layout;
+
+static const layout layouts[] = {
+    {0, 1, {2, 0}, 0x7F80, 0, 0},      /* F32 */
+    {1, 1, {0, 0}, 0x7C00, 0, 0},      /* F16 */
+    {30, 1, {0, 0}, 0x7F80, 0, 0},     /* BF16 */
+    {2, 1, {0, 0}, 0x7C00, 0, 0},      /* Q4_0 */
+    {3, 2, {0, 2}, 0x7C00, 0, 0},      /* Q4_1 */
+    {8, 1, {0, 0}, 0x7C00, 0, 0},      /* Q8_0 */
+};
+
+static const layout *layout_of(const nk_format *format) {
+  for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++)
+    if (layouts[i].type == format->type) return &layouts[i];
+  fail_msg("%s needs its line in the table of layouts", format->name);
+  return NULL;
+}
 
 static uint32_t random_state = 12345;
 
@@ -53,7 +77,7 @@ static uint16_t scale_bits(const nk_format *format, content c) {
   uint32_t one = format->exponent_mask & 0x3FFFu, random = random32() >> 16;
   switch (c) {
     case WHOLE: return (uint16_t)one;
-    case HIGHEST: case LOWEST: return (uint16_t)(one | (random & 0x8000u));
+    case HIGHEST: case LOWEST: case STEEP: return (uint16_t)(one | (random & 0x8000u));
     case SUBNORMAL: return (uint16_t)(random & ~format->exponent_mask);
     case ZERO: return (uint16_t)(random & 0x8000u);
     default: return (uint16_t)(random & ~0x4000u);
@@ -64,9 +88,17 @@ static uint16_t scale_bits(const nk_format *format, content c) {
 static uint8_t *make_blocks(const nk_format *format, uint32_t rows, uint32_t cols, content c) {
   size_t bytes = (size_t)nk_row_bytes(format, cols) * rows;
   uint8_t *blocks = exact(bytes);
+  const layout *known = layout_of(format);
   for (size_t i = 0; i < bytes; i++) blocks[i] = (uint8_t)(c == HIGHEST ? 0xFF : random32() >> 24);
   for (size_t at = 0; at < bytes; at += format->block_bytes) {
     if (c == LOWEST) memset(blocks + at, random32() & 64 ? 0x80 : 0xFF, format->block_bytes);
+    if (c == STEEP) {
+      static const uint8_t ends[] = {0x00, 0x7F, 0x80, 0xFF};
+      uint32_t alike = random32() % 8;
+      memset(blocks + at, random32() & 64 ? 0x00 : 0xFF, format->block_bytes);
+      for (uint32_t i = 0; i < known->sub_scales; i++)
+        blocks[at + known->sub_scales_at + i] = ends[(alike < 4 ? alike : random32() >> 8) % 4];
+    }
     for (uint32_t i = 0; i < format->n_scales; i++) nk_put16(blocks + at + format->scale_at + 2 * i, scale_bits(format, c));
     /* A whole F32 has no random low half. */
     if (c == WHOLE && format->is_float) memset(blocks + at, 0, format->scale_at);
@@ -93,6 +125,7 @@ static float *make_values(uint32_t m, uint32_t n, size_t ld, content c) {
         v = k % 32 == 5 ? 127.0f : (float)((int32_t)(random32() >> 24) % 128) * (random32() & 64 ? 1.0f : -1.0f);
       if (c == HIGHEST) v = 127.0f;
       if (c == LOWEST) v = -127.0f;
+      if (c == STEEP) v = k % 16 != 0 ? x[t * ld + k - 1] : random32() & 64 ? 127.0f : -127.0f;
       if (c == ZERO && k / 32 % 2 == 0) v = 0.0f;
       x[t * ld + k] = v;
     }
@@ -121,6 +154,25 @@ typedef struct reference {
   double *reach;     /* [rows, cols]: |w| and the size of the terms that it is made of in the integer product */
 } reference;
 
+/* Formats of 256 with a minimum: |W| as it would be with one of the two scales 0, added up. */
+static void add_terms(double *reach, const nk_matrix *w, const uint8_t *blocks) {
+  const nk_format *format = w->format;
+  size_t bytes = (size_t)nk_row_bytes(format, w->cols) * w->rows;
+  uint8_t *one = exact(bytes);
+  float *row = exact(sizeof(float) * w->cols);
+  for (uint32_t i = 0; i < 2; i++) {
+    memcpy(one, blocks, bytes);
+    for (size_t at = 0; at < bytes; at += format->block_bytes) nk_put16(one + at + format->scale_at + 2 * i, 0);
+    nk_matrix term = make_matrix(format, w->rows, w->cols, one);
+    for (uint32_t r = 0; r < w->rows; r++) {
+      nk_matrix_gather(&term, r, row);
+      for (uint32_t k = 0; k < w->cols; k++) reach[(size_t)r * w->cols + k] += fabs((double)row[k]);
+    }
+    free(term.data);
+  }
+  free(one), free(row);
+}
+
 static reference make_reference(const nk_matrix *w, const uint8_t *blocks) {
   const nk_format *format = w->format;
   reference ref = {exact(sizeof(double) * w->rows * w->cols), exact(sizeof(double) * w->rows * w->cols)};
@@ -131,13 +183,14 @@ static reference make_reference(const nk_matrix *w, const uint8_t *blocks) {
     for (uint32_t k = 0; k < w->cols; k++) {
       double wide = 0;
       const uint8_t *scales = blocks + r * row_bytes + k / format->block * format->block_bytes + format->scale_at;
-      if (!format->is_float) /* level × scale, and the minimum */
+      if (format->block == 32) /* level × scale, and the minimum */
         for (uint32_t i = 0; i < format->n_scales; i++)
           wide += fabs((double)nk_half_to_f32(nk_get16(scales + 2 * i))) * (i == 0 ? 16 : 1);
       ref.dense[(size_t)r * w->cols + k] = (double)row[k];
       ref.reach[(size_t)r * w->cols + k] = fabs((double)row[k]) + wide;
     }
   }
+  if (format->block > 32 && format->n_scales == 2) add_terms(ref.reach, w, blocks);
   free(row);
   return ref;
 }
@@ -327,12 +380,13 @@ static void check_transposed_product(const cell *c, const nk_matrix *w, const re
 
 static void products_equal_their_specification_over_the_grid(void **state) {
   static const uint32_t all_rows[] = {1, 7, 8, 13, 32, 37, 75}, all_m[] = {1, 2, 3, 4, 5, 7, 8, 9, 13};
-  static const uint32_t block_cols[] = {32, 64, 96, 544}, float_cols[] = {1, 31, 33, 64, 67, 80, 192, 211};
+  static const uint32_t block_cols[] = {32, 64, 96, 544}, wide_cols[] = {256, 512, 768, 1280};
+  static const uint32_t float_cols[] = {1, 31, 33, 64, 67, 80, 192, 211};
   uint32_t cells = 0;
   (void)state;
   for (uint32_t f = 0; f < nk_format_count(); f++) {
     const nk_format *format = nk_format_at(f);
-    const uint32_t *all_cols = format->is_float ? float_cols : block_cols;
+    const uint32_t *all_cols = format->is_float ? float_cols : format->block == 32 ? block_cols : wide_cols;
     uint32_t n_cols = format->is_float ? 8 : 4;
     for (uint32_t kind = 0; kind < CONTENTS; kind++) {
       for (uint32_t i = 0; i < 7; i++) {
@@ -340,7 +394,6 @@ static void products_equal_their_specification_over_the_grid(void **state) {
           /* Walk through the numbers of tokens, so that each meets each shape in some content. */
           cell c = {
               format, (content)kind, all_rows[i], all_cols[j], all_m[(kind * 5 + i * 4 + j) % 9], cells % 3 == 0 ? 0 : 5};
-          if (format->block > 32) c.cols = all_cols[j] * 8;
           uint8_t *blocks = make_blocks(format, c.rows, c.cols, c.content);
           nk_matrix w = make_matrix(format, c.rows, c.cols, blocks);
           reference ref = make_reference(&w, blocks);
@@ -452,19 +505,15 @@ static void scales_that_are_not_finite_are_refused_by_row(void **state) {
   }
 }
 
-/* Independently of formats.def: which 16-bit fields of a file's block are floating-point. */
 static void each_scale_and_minimum_of_a_block_is_checked(void **state) {
-  static const struct { uint32_t type, fields, offsets[2]; uint16_t infinite; } known[] = {
-      {0, 1, {2, 0}, 0x7F80}, {1, 1, {0, 0}, 0x7C00}, {30, 1, {0, 0}, 0x7F80},
-      {2, 1, {0, 0}, 0x7C00}, {3, 2, {0, 2}, 0x7C00}, {8, 1, {0, 0}, 0x7C00},
-  };
   (void)state;
-  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-    const nk_format *format = nk_format_find(known[i].type);
-    for (uint32_t j = 0; j < known[i].fields; j++) {
+  for (uint32_t f = 0; f < nk_format_count(); f++) {
+    const nk_format *format = nk_format_at(f);
+    const layout *known = layout_of(format);
+    for (uint32_t j = 0; j < known->fields; j++) {
       uint8_t *blocks = make_blocks(format, 8, format->block, RANDOM);
       nk_matrix w = make_matrix(format, 8, format->block, blocks);
-      nk_put16(blocks + 5 * format->block_bytes + known[i].offsets[j], known[i].infinite);
+      nk_put16(blocks + 5 * format->block_bytes + known->offsets[j], known->infinite);
       assert_int_equal(nk_matrix_pack(&w, 0, 8, blocks, NULL), NK_STATUS_FORMAT);
       free(w.data);
       free(blocks);
@@ -504,6 +553,29 @@ static void activations_are_quantized_by_the_rule(void **state) {
     nk_act_dequantize(ops, seen, K, act, M, K);
     for (uint32_t j = 0; j < M * K; j++) assert_true((double)seen[j] == nearbyint((double)x[j]));
     free(act);
+  }
+  /* The sums of the levels, also of each half of a block, in a quad's stream and in a single token's. */
+  for (uint32_t round = 0; round < 20; round++) {
+    for (uint32_t i = 0; i < M * K; i++) x[i] = round == 0 ? 1.0f : round == 1 ? -1.0f : random_float();
+    for (size_t i = 0; i < sizeof isas / sizeof isas[0]; i++) {
+      const nk_ops *ops = nk_ops_get(isas[i]);
+      uint8_t *act = exact((size_t)nk_act_bytes(ops, M, K));
+      nk_act_quantize(ops, act, x, K, M, K);
+      nk_act_dequantize(ops, seen, K, act, M, K);
+      for (uint32_t t = 0; t < M; t++) {
+        uint32_t slots = t < 4 ? 4 : 1, slot = t % slots, values = slots * 32 * ops->act_value_bytes;
+        const uint8_t *stream = act + (t - slot) * (size_t)(nk_act_bytes(ops, 1, K));
+        for (uint32_t b = 0; b < K / 32; b++) {
+          const uint8_t *scales = stream + b * (values + slots * 12) + values;
+          double scale = (double)nk_get_f32(scales + 4 * slot), halves[2] = {0, 0};
+          for (uint32_t k = 0; k < 32; k++) halves[k / 16] += nearbyint((double)seen[t * K + b * 32 + k] / scale);
+          for (uint32_t half = 0; half < 2; half++)
+            assert_true((int16_t)nk_get16(scales + 4 * (2 * slots + slot) + 2 * half) == (int32_t)halves[half]);
+          assert_true(nk_get_f32(scales + 4 * (slots + slot)) == (float)scale * (float)(halves[0] + halves[1]));
+        }
+      }
+      free(act);
+    }
   }
   /* All ISAs alike, whatever comes: huge, tiny, infinite, not a number. */
   static const float odd[] = {NAN,    INFINITY, -INFINITY, FLT_MAX,   -FLT_MAX, FLT_MIN,
