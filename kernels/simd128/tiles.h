@@ -127,8 +127,8 @@ static inline v128_t tamed(const float *x) {
   return wasm_f32x4_pmax(wasm_f32x4_pmin(v, wasm_f32x4_splat(NK_ACT_HUGE)), wasm_f32x4_splat(-NK_ACT_HUGE));
 }
 
-/* One block: the levels as 8 vectors of int32, in the order of x. Writes scale [slots], sum [slots] and half sums [slots][2]
-   of this slot to `scales`. */
+/* One block: the levels as 8 vectors of int32, in the order of x; scale [slots], sum [slots] and half sums [slots][2] of
+   this slot go to `scales`. */
 static inline void quantize_block(v128_t *q, uint8_t *scales, uint32_t slot, uint32_t slots, const float *x) {
   v128_t v[8], largest = wasm_f32x4_splat(0.0f), total[2] = {wasm_i32x4_splat(0), wasm_i32x4_splat(0)};
   float scale = 0.0f, inverse = 0.0f;
