@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto'
 import { readFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { licenceOf, readCards } from './cards/read.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const web = join(root, 'web')
@@ -30,36 +31,37 @@ async function filesOf(folder, below = '') {
 }
 
 /**
- * The cards as the page needs them. Everything else of a card stays where it is.
- * @returns {Promise<object[]>} the default first
+ * The cards as the page needs them: those that it can talk with. Everything else of a card stays where it is.
+ * @returns {object[]} the default first, then by the size of their files
  */
-export async function cards() {
-  const folder = join(root, 'models')
-  const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.json')).sort()
-  const list = []
-  for (const name of names) {
-    const card = JSON.parse(await readFile(join(folder, name), 'utf8'))
-    if (card.page === false || !card.file || !card.bytes) continue
-    list.push({
-      id: card.id ?? name.replace(/\.json$/, ''),
-      name: card.name ?? card.id,
+export function cards() {
+  const list = readCards()
+    .filter((card) => card.kind !== 'embedding')
+    .map((card) => ({
+      id: card.id,
+      name: card.name,
+      title: card.title,
+      kind: card.kind,
       file: card.file,
-      bytes: card.bytes,
-      ...(card.sha256 ? { sha256: card.sha256 } : {}),
-      ...(card.licence ? { licence: card.licence } : {}),
+      bytes: card.bytes ?? card.memory?.file ?? 0,
+      exact: card.bytes !== null,
+      ...(card.sha256 === null ? {} : { sha256: card.sha256 }),
+      licence: licenceOf(card),
+      publisher: new URL(card.home).pathname.slice(1),
+      context: card.shape.context,
+      memory: card.memory,
       ...(card.sampling ? { sampling: card.sampling } : {}),
-      urls: (card.sources ?? [])
-        .map((/** @type {any} */ source) => (typeof source === 'string' ? source : source.url))
-        .filter((/** @type {any} */ url) => /^https:/.test(url ?? '')),
+      /* Without a hash nobody could tell what was fetched. */
+      urls: card.sha256 === null ? [] : card.sources.flatMap((source) => (source.kind === 'url' ? [source.url] : [])),
+      byHand: card.sources.every((source) => source.kind === 'checkpoint'),
       default: card.default === true,
-    })
-  }
-  return list.sort((a, b) => Number(b.default) - Number(a.default))
+    }))
+  return list.sort((a, b) => Number(b.default) - Number(a.default) || a.bytes - b.bytes)
 }
 
 /** @returns {Promise<Record<string, string>>} path → text of the generated files */
 export async function generate() {
-  const cardsText = `${JSON.stringify(await cards(), null, 1)}\n`
+  const cardsText = `${JSON.stringify(cards(), null, 1)}\n`
   /** @type {Record<string, string>} */
   const files = {}
   for (const path of await filesOf(web)) {

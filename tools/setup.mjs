@@ -20,7 +20,7 @@ import {
 import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { fetchModel } from './fetch-model.mjs'
+import { fetchModel } from './model.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const stamps = join(root, 'build', 'stamps')
@@ -232,7 +232,8 @@ async function wasm() {
 
 /** What the page needs beside its own files: two libraries, the list for offline use, the cards. */
 async function page() {
-  const inputs = [...webFiles(), ...cardFiles(), 'package-lock.json', 'tools/vendor.mjs', 'tools/precache.mjs']
+  const tools = ['tools/vendor.mjs', 'tools/precache.mjs', 'tools/cards']
+  const inputs = [...webFiles(), ...cardFiles(), 'package-lock.json', ...tools]
   await stamped('page', hashOf(inputs), ['web/vendor', 'web/precache.js', 'web/app/cards.json'], async () => {
     say('Page …')
     await run(['node', 'tools/vendor.mjs'])

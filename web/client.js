@@ -480,13 +480,13 @@ export function cardFiles(card, id, beside) {
   const url = sources.map((/** @type {any} */ source) => (typeof source === 'string' ? source : source?.url))
     .find((/** @type {unknown} */ one) => typeof one === 'string' && /^(https?:|\.{0,2}\/)/.test(one))
   if (url === undefined && typeof card?.file === 'string' && beside !== undefined)
-    return { urls: [`${beside}${encodeURIComponent(card.file)}`], sha256: [card.sha256] }
+    return { urls: [`${beside}${encodeURIComponent(card.file)}`], sha256: [card.sha256 ?? undefined] }
   if (url === undefined) {
     throw new NookError('data', `The card "${id}" names no address that can be fetched from.`, {
-      hint: 'Run `npm run setup`, or give a URL or a file instead.',
+      hint: `Run \`npm run model -- ${id}\`, or give a URL or a file instead.`,
     })
   }
-  return { urls: [url], sha256: [card.sha256] }
+  return { urls: [url], sha256: [card.sha256 ?? undefined] }
 }
 
 /**
