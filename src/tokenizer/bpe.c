@@ -88,10 +88,6 @@ static nk_status lay_out(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena 
   if (status == NK_STATUS_OK) status = nk_gguf_get_text(gguf, "general.architecture", &architecture, error);
   if (status != NK_STATUS_OK) return status;
   bpe->pre = nk_pretokenizer_find(pre, architecture);
-  if (bpe->pre == NULL && pre.bytes == NULL) {
-    return nk_fail_hint(error, NK_STATUS_UNSUPPORTED, "Convert the model again with a converter that writes the key.",
-                        "the file does not say how its tokenizer splits text (tokenizer.ggml.pre is missing)");
-  }
   if (bpe->pre == NULL) {
     return nk_fail(error, NK_STATUS_UNSUPPORTED, "the pre-tokenizer '%.*s' (tokenizer.ggml.pre) is not one that Nook knows",
                    (int)(pre.length < 64 ? pre.length : 64), pre.bytes);
@@ -113,7 +109,8 @@ static nk_status lay_out(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena 
   bpe->merges = nk_arena_take(arena, bpe->n, 3 * sizeof *bpe->merges);
   bpe->slots = nk_arena_take(arena, slots, sizeof *bpe->slots);
   tokenizer->add_bos = bpe->pre->add_bos;
-  snprintf(tokenizer->name, sizeof tokenizer->name, "bpe/%s", bpe->pre->name);
+  if (pre.bytes == NULL) pre = (nk_text){bpe->pre->name, (uint32_t)strlen(bpe->pre->name)};
+  snprintf(tokenizer->name, sizeof tokenizer->name, "bpe/%.*s", (int)pre.length, pre.bytes); /* a name of the table */
   return NK_STATUS_OK;
 }
 

@@ -2,7 +2,7 @@
  * pretokenize.h: cuts text into the words inside which a byte-level BPE may merge.
  *
  * Purpose  One row per pre-tokenizer: the values of tokenizer.ggml.pre that it answers to, whether text is normalized
- *          first, and one to three stages. A stage is a scanner written by hand for one regular expression (quoted above
+ *          first, and one to six stages. A stage is a scanner written by hand for one regular expression (quoted above
  *          it); each piece that a stage finds is cut by the next stage as if it were a whole text. There is no regex
  *          engine.
  * Source   The expressions are those of the models' own tokenizer.json files, as llama.cpp lists them (llama-vocab.cpp).
@@ -13,7 +13,7 @@
 #include "gguf/gguf.h"
 #include "tokenizer/unicode.h"
 
-#define NK_PRETOKENIZER_MAX_STAGES 4
+#define NK_PRETOKENIZER_MAX_STAGES 6
 #define NK_PRETOKENIZER_MAX_NAMES 16
 
 /* The end of the first piece of codes [begin, end), begin < end: always > begin. Sees nothing outside of that range. */
@@ -28,7 +28,8 @@ typedef struct nk_pretokenizer {
   bool add_bos;                                  /* where the file has no tokenizer.ggml.add_bos_token */
 } nk_pretokenizer;
 
-/* The row for a value of tokenizer.ggml.pre (bytes NULL: the file has none, and `architecture` decides). NULL: none. */
+/* The row for a value of tokenizer.ggml.pre (bytes NULL: the file has none, and `architecture` decides, else the row
+   "default"). NULL: none of ours. */
 const nk_pretokenizer *nk_pretokenizer_find(nk_text pre, nk_text architecture);
 /* Row `index`, NULL past the last. */
 const nk_pretokenizer *nk_pretokenizer_at(size_t index);

@@ -67,11 +67,6 @@ static void a_file_without_a_tokenizer_or_with_an_unknown_one_is_refused_by_name
   header_texts(&made, "tokenizer.ggml.tokens", abc, 3);
   no_merges(&made);
   assert_refused(made, NK_STATUS_UNSUPPORTED, "no-such-split");
-  made = header_begin();
-  header_text(&made, "tokenizer.ggml.model", "gpt2");
-  header_texts(&made, "tokenizer.ggml.tokens", abc, 3);
-  no_merges(&made);
-  assert_refused(made, NK_STATUS_UNSUPPORTED, "tokenizer.ggml.pre");
 }
 
 static void a_name_of_a_megabyte_gives_a_sentence_all_the_same(void **state) {
