@@ -9,6 +9,7 @@
 #define NOOK_TOKENIZER_INTERNAL_H
 
 #include "core/arena.h"
+#include "tokenizer/charsmap.h"
 #include "tokenizer/pretokenize.h"
 #include "tokenizer/tokenizer.h"
 
@@ -52,8 +53,23 @@ static inline unsigned nk_vocab_type(const nk_vocab *vocab, uint32_t id) { retur
 /* The token whose text is a followed by b, or NK_NONE. */
 uint32_t nk_vocab_find(const nk_vocab *vocab, const void *a, size_t n_a, const void *b, size_t n_b);
 
+/* The hash of a text, byte by byte (FNV-1a, 64 bits), so that every beginning of a text may be looked up in turn. */
+#define NK_HASH_EMPTY 0xCBF29CE484222325u
+static inline uint64_t nk_hash_more(uint64_t hash, uint8_t byte) { return (hash ^ byte) * 0x100000001B3u; }
+/* nk_vocab_find where the hash of text [n], n > 0, is known. */
+uint32_t nk_vocab_find_hashed(const nk_vocab *vocab, uint64_t hash, const uint8_t *text, size_t n);
+
 /* The first token of any type with this text, or NK_NONE. Linear: for creation only. */
 uint32_t nk_vocab_scan(const nk_vocab *vocab, const char *text);
+
+/* Scores and byte tokens of SentencePiece's two models (spm.c). */
+
+/* tokenizer.ggml.scores: [n] f32, little-endian, unaligned, in the header buffer. FORMAT where they are not n. */
+nk_status nk_scores_get(const nk_gguf *gguf, uint32_t n, const uint8_t **scores, nk_error *error);
+/* A finite number, whatever the file says: others would unsettle every order. */
+float nk_score_at(const uint8_t *scores, uint32_t id);
+/* ids [256] of the tokens <0xHH> of type BYTE, NK_NONE where there is none. */
+void nk_bytes_fill(uint32_t ids[256], const nk_vocab *vocab);
 
 /* ---- Special tokens in text (special.c) ------------------------------------------------------------------------ */
 
@@ -114,6 +130,19 @@ typedef struct nk_spm {
   bool space_prefix;     /* a space is put before a text, and behind a special token */
 } nk_spm;
 
+typedef struct nk_unigram {
+  const uint8_t *scores; /* as above */
+  nk_charsmap charsmap;
+  uint8_t *filter;      /* [filter_mask + 1 bits] 1 at the hash of every beginning of a token */
+  uint32_t filter_mask; /* a power of two, less 1 */
+  uint32_t byte_id[256];
+  uint32_t unknown; /* NK_NONE: what no token covers is left out */
+  double unknown_score;
+  bool bytes;        /* there is a byte token for every byte */
+  bool words;        /* remove_extra_whitespaces: white space separates and is no text */
+  bool space_prefix; /* U+2581 before the first word */
+} nk_unigram;
+
 typedef struct nk_wordpiece {
   uint32_t unknown; /* a word that cannot be put together; NK_NONE: it is left out */
 } nk_wordpiece;
@@ -131,7 +160,7 @@ typedef struct nk_tokenizer_kind {
   size_t (*piece)(const nk_tokenizer *tokenizer, uint32_t id, char *out, size_t capacity);
 } nk_tokenizer_kind;
 
-extern const nk_tokenizer_kind nk_tokenizer_bpe, nk_tokenizer_spm, nk_tokenizer_wordpiece;
+extern const nk_tokenizer_kind nk_tokenizer_bpe, nk_tokenizer_spm, nk_tokenizer_unigram, nk_tokenizer_wordpiece;
 
 struct nk_tokenizer {
   nk_arena arena; /* all of it, this record included */
@@ -144,6 +173,7 @@ struct nk_tokenizer {
   union {
     nk_bpe bpe;
     nk_spm spm;
+    nk_unigram unigram;
     nk_wordpiece wordpiece;
   };
 };

@@ -57,11 +57,40 @@ static size_t piece(const nk_tokenizer *tokenizer, uint32_t id, char *out, size_
 
 /* ---- Building ------------------------------------------------------------------------------------------------- */
 
+nk_status nk_scores_get(const nk_gguf *gguf, uint32_t n, const uint8_t **scores, nk_error *error) {
+  const nk_gguf_pair *pair;
+  nk_status status = nk_gguf_get_array(gguf, "tokenizer.ggml.scores", NK_GGUF_F32, &pair, error);
+  if (status != NK_STATUS_OK) return status;
+  if (pair == NULL || pair->count != n) {
+    return nk_fail(error, NK_STATUS_FORMAT, "the key tokenizer.ggml.scores has %llu entries for %u tokens",
+                   (unsigned long long)(pair == NULL ? 0 : pair->count), n);
+  }
+  *scores = pair->value;
+  return NK_STATUS_OK;
+}
+
+float nk_score_at(const uint8_t *scores, uint32_t id) {
+  const uint8_t *bytes = scores + (size_t)4 * id;
+  uint32_t bits = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+  float score;
+  memcpy(&score, &bits, sizeof score);
+  if (!(score > -3e38f)) return -3e38f; /* NaN too */
+  return score < 3e38f ? score : 3e38f;
+}
+
+void nk_bytes_fill(uint32_t ids[256], const nk_vocab *vocab) {
+  for (unsigned byte = 0; byte < 256; byte++) ids[byte] = NK_NONE;
+  for (uint32_t id = 0; id < vocab->n; id++) {
+    if (nk_vocab_type(vocab, id) != NK_TOKEN_BYTE) continue;
+    uint32_t byte = byte_named(nk_vocab_text(vocab, id));
+    if (byte != NK_NONE && ids[byte] == NK_NONE) ids[byte] = id;
+  }
+}
+
 static nk_status lay_out(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena *arena, nk_error *error) {
   (void)arena;
   nk_spm *spm = &tokenizer->spm;
-  const nk_gguf_pair *scores;
-  nk_status status = nk_gguf_get_array(gguf, "tokenizer.ggml.scores", NK_GGUF_F32, &scores, error);
+  nk_status status = nk_scores_get(gguf, tokenizer->vocab.n, &spm->scores, error);
   if (status == NK_STATUS_OK) {
     status = nk_gguf_get_bool(gguf, "tokenizer.ggml.add_space_prefix", true, &spm->space_prefix, error);
   }
@@ -69,11 +98,6 @@ static nk_status lay_out(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena 
     status = nk_tokenizer_get_id(gguf, "tokenizer.ggml.unknown_token_id", tokenizer->vocab.n, &spm->unknown, error);
   }
   if (status != NK_STATUS_OK) return status;
-  if (scores == NULL || scores->count != tokenizer->vocab.n) {
-    return nk_fail(error, NK_STATUS_FORMAT, "the key tokenizer.ggml.scores has %llu entries for %u tokens",
-                   (unsigned long long)(scores == NULL ? 0 : scores->count), tokenizer->vocab.n);
-  }
-  spm->scores = scores->value;
   tokenizer->add_bos = true;
   snprintf(tokenizer->name, sizeof tokenizer->name, "spm");
   return NK_STATUS_OK;
@@ -96,12 +120,7 @@ static void mark_strips(nk_vocab *vocab) {
 static nk_status fill(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_error *error) {
   nk_spm *spm = &tokenizer->spm;
   nk_vocab *vocab = &tokenizer->vocab;
-  for (unsigned byte = 0; byte < 256; byte++) spm->byte_id[byte] = NK_NONE;
-  for (uint32_t id = 0; id < vocab->n; id++) {
-    if (nk_vocab_type(vocab, id) != NK_TOKEN_BYTE) continue;
-    uint32_t byte = byte_named(nk_vocab_text(vocab, id));
-    if (byte != NK_NONE && spm->byte_id[byte] == NK_NONE) spm->byte_id[byte] = id;
-  }
+  nk_bytes_fill(spm->byte_id, vocab);
   /* A control token must not come out of text, not even as the unknown one. */
   if (spm->unknown != NK_NONE && nk_vocab_type(vocab, spm->unknown) == NK_TOKEN_CONTROL) spm->unknown = NK_NONE;
   nk_text architecture;
@@ -151,14 +170,6 @@ static candidate pop(candidates *heap) {
   return best;
 }
 
-static float score_of(const nk_spm *spm, uint32_t id) {
-  const uint8_t *bytes = spm->scores + (size_t)4 * id;
-  uint32_t bits = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-  float score;
-  memcpy(&score, &bits, sizeof score);
-  return score == score ? score : -3.4e38f; /* a NaN of a hostile file would unsettle the heap's order */
-}
-
 /* Proposes the merge of the symbol at `left` with the next one. */
 static void propose(const nk_tokenizer *tokenizer, const uint8_t *text, const symbol *symbols, uint32_t left,
                     candidates *heap) {
@@ -166,7 +177,7 @@ static void propose(const nk_tokenizer *tokenizer, const uint8_t *text, const sy
   if (right == NK_NONE) return;
   uint32_t length = symbols[left].length + symbols[right].length;
   uint32_t id = nk_vocab_find(&tokenizer->vocab, text + symbols[left].start, length, NULL, 0);
-  if (id != NK_NONE) push(heap, (candidate){score_of(&tokenizer->spm, id), left, length});
+  if (id != NK_NONE) push(heap, (candidate){nk_score_at(tokenizer->spm.scores, id), left, length});
 }
 
 static void put_symbol(const nk_tokenizer *tokenizer, const uint8_t *text, size_t length, nk_sink *sink) {

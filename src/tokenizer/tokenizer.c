@@ -5,7 +5,8 @@
 #include <string.h>
 
 /* One row for each value of tokenizer.ggml.model. */
-static const nk_tokenizer_kind *const kinds[] = {&nk_tokenizer_bpe, &nk_tokenizer_spm, &nk_tokenizer_wordpiece};
+static const nk_tokenizer_kind *const kinds[] = {&nk_tokenizer_bpe, &nk_tokenizer_spm, &nk_tokenizer_unigram,
+                                                 &nk_tokenizer_wordpiece};
 
 /* ---- Creation -------------------------------------------------------------------------------------------------- */
 

@@ -24,7 +24,8 @@
 #define NK_TOKENIZER_MAX_VOCAB (1u << 20)  /* tokens */
 #define NK_TOKENIZER_MAX_MERGES (1u << 22) /* merges */
 #define NK_TOKENIZER_MAX_SPECIAL 256u      /* bytes of a special token that text is searched for */
-#define NK_TOKENIZER_MAX_TEXT (1u << 28)   /* bytes of all spans of one call */
+#define NK_TOKENIZER_MAX_PIECE 256u        /* bytes of a token of a unigram model; longer ones never come of text */
+#define NK_TOKENIZER_MAX_TEXT (1u << 28)   /* bytes of all spans of one call, and of what they become */
 
 typedef struct nk_tokenizer nk_tokenizer;
 

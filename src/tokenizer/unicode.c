@@ -175,6 +175,39 @@ size_t nk_unicode_nfc(uint32_t *codes, size_t n) {
   return written;
 }
 
+/* ---- Grapheme clusters ----------------------------------------------------------------------------------------- */
+
+/* Hangul parts: leading consonant, vowel, trailing consonant, and syllables without and with the last. */
+enum { NO_HANGUL, HANGUL_L, HANGUL_V, HANGUL_T, HANGUL_LV, HANGUL_LVT };
+
+static unsigned hangul_of(uint32_t code) {
+  if ((code >= 0x1100 && code <= 0x115F) || (code >= 0xA960 && code <= 0xA97C)) return HANGUL_L;
+  if ((code >= 0x1160 && code <= 0x11A7) || (code >= 0xD7B0 && code <= 0xD7C6)) return HANGUL_V;
+  if ((code >= 0x11A8 && code <= 0x11FF) || (code >= 0xD7CB && code <= 0xD7FB)) return HANGUL_T;
+  if (code < S_BASE || code >= S_BASE + S_COUNT) return NO_HANGUL;
+  return (code - S_BASE) % T_COUNT == 0 ? HANGUL_LV : HANGUL_LVT;
+}
+
+/* Rules GB6 to GB8. */
+static bool hangul_joins(unsigned before, unsigned after) {
+  if (before == HANGUL_L) return after != NO_HANGUL && after != HANGUL_T;
+  if (before == HANGUL_V || before == HANGUL_LV) return after == HANGUL_V || after == HANGUL_T;
+  return (before == HANGUL_T || before == HANGUL_LVT) && after == HANGUL_T;
+}
+
+size_t nk_unicode_cluster_end(const uint32_t *codes, size_t at, size_t n) {
+  for (at++; at < n; at++) {
+    uint32_t before = codes[at - 1], after = codes[at];
+    if (before == '\r' && after == '\n') continue; /* GB3 */
+    unsigned left = nk_unicode_of(before)->cluster, right = nk_unicode_of(after)->cluster;
+    if (left == NK_CLUSTER_CONTROL || right == NK_CLUSTER_CONTROL) break;                          /* GB4, GB5 */
+    if (right == NK_CLUSTER_EXTEND || right == NK_CLUSTER_SPACING) continue;                       /* GB9, GB9a */
+    if (left == NK_CLUSTER_PREPEND || hangul_joins(hangul_of(before), hangul_of(after))) continue; /* GB9b, GB6-8 */
+    break;
+  }
+  return at;
+}
+
 /* ---- UTF-8 ----------------------------------------------------------------------------------------------------- */
 
 static bool continues(const uint8_t *bytes, size_t n, uint32_t from, uint32_t to) {

@@ -64,14 +64,14 @@ nk_text nk_vocab_text(const nk_vocab *vocab, uint32_t id) {
   return (nk_text){(const char *)(field + 8), length};
 }
 
-static uint64_t hash_more(uint64_t hash, const uint8_t *bytes, size_t n) {
-  for (size_t i = 0; i < n; i++) hash = (hash ^ bytes[i]) * 0x100000001B3u; /* FNV-1a, 64 bits */
+static uint64_t hash_of(uint64_t hash, const uint8_t *bytes, size_t n) {
+  for (size_t i = 0; i < n; i++) hash = nk_hash_more(hash, bytes[i]);
   return hash;
 }
 
-/* The slot that holds the text, or the free slot where it would go, or NK_NONE after NK_MAX_PROBES. */
-static uint32_t probe(const nk_vocab *vocab, const uint8_t *a, size_t n_a, const uint8_t *b, size_t n_b) {
-  uint64_t hash = hash_more(hash_more(0xCBF29CE484222325u, a, n_a), b, n_b);
+/* The slot that holds the text a followed by b, whose hash is given, or the free slot where it would go, or NK_NONE after
+   NK_MAX_PROBES. */
+static uint32_t probe(const nk_vocab *vocab, uint64_t hash, const uint8_t *a, size_t n_a, const uint8_t *b, size_t n_b) {
   hash ^= hash >> 32;
   uint32_t slot = (uint32_t)hash & vocab->mask;
   for (uint32_t tries = 0; tries < NK_MAX_PROBES; tries++) {
@@ -86,10 +86,17 @@ static uint32_t probe(const nk_vocab *vocab, const uint8_t *a, size_t n_a, const
   return NK_NONE;
 }
 
+static uint32_t id_in(const nk_vocab *vocab, uint32_t slot) {
+  return slot == NK_NONE || vocab->slots[slot] == 0 ? NK_NONE : vocab->slots[slot] - 1;
+}
+
 uint32_t nk_vocab_find(const nk_vocab *vocab, const void *a, size_t n_a, const void *b, size_t n_b) {
   if (n_a == 0 || n_a + n_b > vocab->longest) return NK_NONE;
-  uint32_t slot = probe(vocab, a, n_a, b, n_b);
-  return slot == NK_NONE || vocab->slots[slot] == 0 ? NK_NONE : vocab->slots[slot] - 1;
+  return id_in(vocab, probe(vocab, hash_of(hash_of(NK_HASH_EMPTY, a, n_a), b, n_b), a, n_a, b, n_b));
+}
+
+uint32_t nk_vocab_find_hashed(const nk_vocab *vocab, uint64_t hash, const uint8_t *text, size_t n) {
+  return n > vocab->longest ? NK_NONE : id_in(vocab, probe(vocab, hash, text, n, NULL, 0));
 }
 
 uint32_t nk_vocab_scan(const nk_vocab *vocab, const char *text) {
@@ -119,7 +126,8 @@ nk_status nk_vocab_fill(nk_vocab *vocab, const nk_gguf *gguf, nk_error *error) {
     vocab->types[id] = (uint8_t)type;
     type &= NK_TOKEN_TYPE;
     if (text.length == 0 || type == NK_TOKEN_CONTROL || type == NK_TOKEN_UNKNOWN || type == NK_TOKEN_BYTE) continue;
-    uint32_t slot = probe(vocab, (const uint8_t *)text.bytes, text.length, NULL, 0);
+    const uint8_t *bytes = (const uint8_t *)text.bytes;
+    uint32_t slot = probe(vocab, hash_of(NK_HASH_EMPTY, bytes, text.length), bytes, text.length, NULL, 0);
     if (slot == NK_NONE) {
       return nk_fail(error, NK_STATUS_FORMAT, "the vocabulary is built to collide: token %u has no place in the table", id);
     }

@@ -3,12 +3,12 @@
 
     python3 tools/unicode/generate.py [FOLDER] > src/tokenizer/unicode_tables.c
 
-FOLDER holds UnicodeData.txt, PropList.txt, CompositionExclusions.txt and DerivedAge.txt; the default is where the package
-`unicode-data` of Debian puts them. Needs nothing but Python 3. The output is committed, so a build does not need the
+FOLDER holds UnicodeData.txt, PropList.txt, DerivedCoreProperties.txt, IndicSyllabicCategory.txt, CompositionExclusions.txt and
+DerivedAge.txt; the default is where the package `unicode-data` of Debian puts them. Needs nothing but Python 3. The output is committed, so a build does not need the
 package.
 
 What is written (see unicode.h for the readers):
-  records     the distinct triples (general category, canonical combining class, white space)
+  records     the distinct (general category, canonical combining class, white space, part in a grapheme cluster)
   stages      code point -> record, as a trie of three levels whose block sizes are searched for the smallest total
   lower case  simple mappings, as runs of equal stride and difference
   decompose   canonical mappings, one u64 each: code point, first, second (21 bits each), sorted
@@ -61,6 +61,40 @@ def read(folder):
     with open(f"{folder}/DerivedAge.txt", encoding="utf-8") as lines:
         version = re.search(r"DerivedAge-([0-9.]+)\.txt", lines.readline()).group(1)
     return category, combining, white, lower, decomposition, excluded, version
+
+
+# Mc that stand by themselves in a grapheme cluster, and two letters that do not: UAX #29, table 2, SpacingMark.
+NOT_SPACING = ("102B 102C 1038 1062..1064 1067..106D 1083 1087..108C 108F 109A..109C 1A61 1A63 1A64 AA7B AA7D 11720 11721").split()
+ALSO_SPACING = (0xE33, 0xEB3)
+CLUSTER_OTHER, CLUSTER_CONTROL, CLUSTER_EXTEND, CLUSTER_SPACING, CLUSTER_PREPEND = range(5)
+
+
+def clusters(folder, category):
+    """Grapheme_Cluster_Break, from its definition in UAX #29, table 2 (Hangul and what has no part here: CLUSTER_OTHER)."""
+    extend, prepend = set(range(0x1F3FB, 0x1F400)), set()  # Emoji_Modifier
+    for row in fields(f"{folder}/DerivedCoreProperties.txt"):
+        if row[1] == "Grapheme_Extend":
+            extend.update(code_range(row[0]))
+    for row in fields(f"{folder}/PropList.txt"):
+        if row[1] == "Prepended_Concatenation_Mark":
+            prepend.update(code_range(row[0]))
+    for row in fields(f"{folder}/IndicSyllabicCategory.txt"):
+        if row[1] in ("Consonant_Preceding_Repha", "Consonant_Prefixed"):
+            prepend.update(code_range(row[0]))
+    alone = {code for text in NOT_SPACING for code in code_range(text)}
+    extend.add(0x200D)  # ZWJ holds on to what stands before it in the same way
+    out = [CLUSTER_OTHER] * LIMIT
+    for code in range(LIMIT):
+        name = CATEGORIES[category[code]]
+        if code in prepend:
+            out[code] = CLUSTER_PREPEND
+        elif code in extend:
+            out[code] = CLUSTER_EXTEND
+        elif name in ("Cc", "Cf", "Zl", "Zp"):
+            out[code] = CLUSTER_CONTROL
+        elif (name == "Mc" and code not in alone) or code in ALSO_SPACING:
+            out[code] = CLUSTER_SPACING
+    return out
 
 
 def blocks(values, bits):
@@ -124,9 +158,11 @@ def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else "/usr/share/unicode"
     category, combining, white, lower, decomposition, excluded, version = read(folder)
 
+    cluster = clusters(folder, category)
+
     records, values = {}, []
     for code in range(LIMIT):
-        record = (category[code], combining[code], int(code in white))
+        record = (category[code], combining[code], int(code in white), cluster[code])
         values.append(records.setdefault(record, len(records)))
     if len(records) > 256:
         sys.exit("more than 256 records: the leaves of the trie need two bytes")
@@ -143,7 +179,7 @@ def main():
           f"{version}. Do not edit. */")
     print('#include "tokenizer/unicode.h"\n')
     print(f'const char nk_unicode_version[] = "{version}";\n')
-    emit("nk_unicode_records", "nk_unicode_record", [f"{{{a}, {b}, {c}}}" for a, b, c in records])
+    emit("nk_unicode_records", "nk_unicode_record", [f"{{{a}, {b}, {c}, {d}}}" for a, b, c, d in records])
     print(f"const uint32_t nk_unicode_bits[2] = {{{low}, {middle}}};\n")
     for name, numbers in (("top", top), ("middle", joined), ("leaves", leaves)):
         kind = "uint8_t" if width(numbers) == 1 else "uint16_t"
