@@ -164,6 +164,26 @@ NOOK_API const char *nook_result(nook_context *context);
 /* Forgets the KV cache (kept memory, no reuse). Nothing happens while an operation is under way. */
 NOOK_API void nook_session_clear(nook_context *context);
 
+/* ---- Converting a checkpoint ---------------------------------------------------------------------------------------- */
+
+/* One step of a conversion. First write the output, then fetch what is wanted, then call again. */
+typedef struct nook_conversion {
+  uint64_t offset;      /* wanted: `length` bytes of file `file` from `offset`, into `destination`; length 0: nothing */
+  uint64_t done, total; /* bytes taken in, and in all as far as known: progress */
+  uint8_t *destination;
+  const uint8_t *output; /* `output_bytes` bytes to append to the new file; they live until the next step */
+  uint32_t length, file, output_bytes;
+  uint32_t finished; /* 1: the file is whole; nook_result() is {"architecture", "tensors", "bytes", "notes": [strings]} */
+} nook_conversion;
+
+/* A folder of Hugging Face safetensors becomes a GGUF file. options {"files": [{"name": path in the folder, "bytes": n}],
+   all files of the folder; "outtype"?: "f32"|"f16"|"q8_0" (default "f16") of the matrices, "name"?: general.name}. What
+   cannot be converted, or could not be run afterwards, is refused before any output. */
+NOOK_API nk_status nook_convert_begin(nook_context *context, const char *options);
+/* After a failure the conversion has ended. */
+NOOK_API nk_status nook_convert_step(nook_context *context, nook_conversion *step);
+NOOK_API void nook_convert_end(nook_context *context);
+
 /* ---- Hashing ------------------------------------------------------------------------------------------------------- */
 
 /* Incremental SHA-256 for files that the host streams past. NULL when out of memory. */

@@ -21,6 +21,8 @@ import { Memory, Struct } from './memory.js'
  * @typedef {{type: number, token: number, text: string, logprob: number, done: number, total: number,
  *            dropped: number}} GenerateEvent
  * @typedef {{start: number, length: number, parse_special: boolean}} ByteSpan
+ * One step of a conversion: what is wanted, and what is to be written first.
+ * @typedef {Want & {output: number, outputBytes: number}} ConvertStep
  */
 
 export const TOKENIZE_ADD_SPECIAL = 1
@@ -31,7 +33,8 @@ const NAMES = [
   'nook_load_step', 'nook_load_cancel', 'nook_unload', 'nook_info', 'nook_tokenize', 'nook_detokenize', 'nook_eval_begin',
   'nook_eval_step', 'nook_eval_end', 'nook_choices_begin', 'nook_choices_step', 'nook_choices_end', 'nook_generate_begin',
   'nook_generate_step', 'nook_generate_end', 'nook_result', 'nook_session_clear', 'nook_sha256_create',
-  'nook_sha256_update', 'nook_sha256_digest', 'nook_sha256_destroy', 'nook_threads_stop',
+  'nook_sha256_update', 'nook_sha256_digest', 'nook_sha256_destroy', 'nook_threads_stop', 'nook_convert_begin',
+  'nook_convert_step', 'nook_convert_end',
 ]
 
 export class Capi {
@@ -52,10 +55,12 @@ export class Capi {
     this.rows = new Struct(this.memory, structs.nook_rows, 'nook_rows')
     this.event = new Struct(this.memory, structs.nook_event, 'nook_event')
     this.span = new Struct(this.memory, structs.nook_span, 'nook_span')
+    this.conversion = new Struct(this.memory, structs.nook_conversion, 'nook_conversion')
     /* Where steps write their answer: had once, so that no step allocates. */
     this.wantAt = this.#fixed(this.want.size)
     this.rowsAt = this.#fixed(this.rows.size)
     this.eventAt = this.#fixed(this.event.size)
+    this.conversionAt = this.#fixed(this.conversion.size)
     /** Status number to code. @type {Map<number, string>} */
     this.codes = new Map(Object.entries(this.constants.status ?? {}).map(([code, number]) => [Number(number), code]))
   }
@@ -307,6 +312,30 @@ export class Capi {
   /** @param {number} context */
   sessionClear(context) {
     this.#c('nook_session_clear')(context)
+  }
+
+  /* ---- Converting ---------------------------------------------------------------------------------------------- */
+
+  /** @param {number} context @param {object} options */
+  convertBegin(context, options) {
+    this.memory.withString(JSON.stringify(options), (text) => this.#checked(context, 'nook_convert_begin', text))
+  }
+
+  /** @param {number} context @returns {ConvertStep} */
+  convertStep(context) {
+    const s = this.conversion
+    const at = this.conversionAt
+    this.#checked(context, 'nook_convert_step', at)
+    return {
+      offset: s.get(at, 'offset'), done: s.get(at, 'done'), total: s.get(at, 'total'),
+      destination: s.get(at, 'destination'), length: s.get(at, 'length'), file: s.get(at, 'file'),
+      finished: s.get(at, 'finished') !== 0, output: s.get(at, 'output'), outputBytes: s.get(at, 'output_bytes'),
+    }
+  }
+
+  /** @param {number} context */
+  convertEnd(context) {
+    this.#c('nook_convert_end')(context)
   }
 
   /* ---- Hashing ------------------------------------------------------------------------------------------------- */

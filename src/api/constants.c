@@ -27,6 +27,14 @@ static const field EVENT_FIELDS[] = {
     FIELD(nook_event, total, "u32"),      FIELD(nook_event, dropped, "u32"),
 };
 
+static const field CONVERSION_FIELDS[] = {
+    FIELD(nook_conversion, offset, "u64"),      FIELD(nook_conversion, done, "u64"),
+    FIELD(nook_conversion, total, "u64"),       FIELD(nook_conversion, destination, "ptr"),
+    FIELD(nook_conversion, output, "ptr"),      FIELD(nook_conversion, length, "u32"),
+    FIELD(nook_conversion, file, "u32"),        FIELD(nook_conversion, output_bytes, "u32"),
+    FIELD(nook_conversion, finished, "u32"),
+};
+
 static bool add_struct(cJSON *structs, const char *name, uint32_t size, const field *fields, size_t n) {
   cJSON *one = cJSON_AddObjectToObject(structs, name);
   if (one == NULL || cJSON_AddNumberToObject(one, "size", size) == NULL) return false;
@@ -98,6 +106,7 @@ char *nook_constants(void) {
                add_values(root, "tokenize", tokenize, sizeof tokenize / sizeof tokenize[0]) &&
                ADD_STRUCT(structs, nook_want, WANT_FIELDS) && ADD_STRUCT(structs, nook_span, SPAN_FIELDS) &&
                ADD_STRUCT(structs, nook_rows, ROWS_FIELDS) && ADD_STRUCT(structs, nook_event, EVENT_FIELDS) &&
+               ADD_STRUCT(structs, nook_conversion, CONVERSION_FIELDS) &&
                cJSON_AddBoolToObject(root, "threads", threads) != NULL && add_lists(root);
   char *text = whole ? cJSON_PrintUnformatted(root) : NULL;
   cJSON_Delete(root);

@@ -7,6 +7,7 @@
 
 #include <cJSON.h>
 
+#include "convert/convert.h"
 #include "core/json.h"
 #include "generate/generate.h"
 #include "generate/score.h"
@@ -15,7 +16,7 @@
 #include "run/session.h"
 
 /* What is under way; everything else is `busy` meanwhile. */
-typedef enum nk_operation { NK_IDLE, NK_LOADING, NK_EVALUATING, NK_CHOOSING, NK_GENERATING } nk_operation;
+typedef enum nk_operation { NK_IDLE, NK_LOADING, NK_EVALUATING, NK_CHOOSING, NK_GENERATING, NK_CONVERTING } nk_operation;
 
 struct nook_context {
   nk_error error;
@@ -33,6 +34,7 @@ struct nook_context {
 
   nk_score *score;
   nk_generation *generation;
+  nk_conversion *conversion;
 
   int32_t *ids; /* result of nook_tokenize, [ids_capacity] */
   size_t ids_capacity;

@@ -203,6 +203,7 @@ void nook_unload(nook_context *context) {
   nook_load_cancel(context);
   nk_score_free(context->score);
   nk_generation_free(context->generation);
+  nk_conversion_free(context->conversion);
   nk_session_free(context->session);
   nk_model_free(context->model);
   free(context->ids);
@@ -210,6 +211,7 @@ void nook_unload(nook_context *context) {
   cJSON_free(context->info_text);
   context->score = NULL;
   context->generation = NULL;
+  context->conversion = NULL;
   context->session = NULL;
   context->model = NULL;
   context->ids = NULL;

@@ -8,7 +8,7 @@ import { parseIds } from '../../web/cli/tokenize.js'
 import { nook } from './cli-run.mjs'
 import { CLI, TINY, folder } from './support.mjs'
 
-const VERBS = ['info', 'tokenize', 'logits', 'perplexity', 'generate', 'chat', 'bench', 'serve']
+const VERBS = ['info', 'convert', 'tokenize', 'logits', 'perplexity', 'generate', 'chat', 'bench', 'serve']
 
 test('without a verb: the verbs, and status 2; with --help: status 0', async () => {
   const bare = await nook([])
@@ -52,6 +52,8 @@ for (const [args, words] of /** @type {[string[], RegExp][]} */ ([
   [['logits', 'm.gguf', '--tokens', 'o'], /needs --out/],
   [['perplexity', 'm.gguf'], /one FILE/],
   [['perplexity', 'm.gguf', 'f', '--window', '1'], /--window is "1"/],
+  [['convert', 'folder'], /needs DIR and OUT/],
+  [['convert', 'folder', 'out.gguf', '--outtype', 'q4_k'], /--outtype is "q4_k".*f32, f16, q8_0/],
   [['bench', 'm.gguf', '--repeats', '0'], /--repeats/],
   [['serve', '--port', '70000'], /--port/],
   [['serve', 'x'], /no arguments/],

@@ -228,6 +228,7 @@ const WORDS = /** @type {Record<string, string>} */ ({
   load: 'loading',
   prefill: 'reading',
   shift: 'dropping the middle',
+  convert: 'converting',
 })
 
 /** Whether progress is shown. @param {Values} values */

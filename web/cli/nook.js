@@ -13,6 +13,7 @@ import { UsageError, sentence } from './common.js'
 /** Verb to its file; loaded when called. @type {Record<string, () => Promise<{verb: import('./common.js').Verb}>>} */
 const VERBS = {
   info: () => import('./info.js'),
+  convert: () => import('./convert.js'),
   tokenize: () => import('./tokenize.js'),
   logits: () => import('./logits.js'),
   perplexity: () => import('./perplexity.js'),

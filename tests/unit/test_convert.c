@@ -1,0 +1,365 @@
+/*
+ * test_convert.c: checkpoints of every family, converted and run beside transformers (tests/reference/make_checkpoints.py).
+ */
+#include "checkpoint_fixture.h"
+
+#include <math.h>
+
+#include "convert/encode.h"
+#include "convert/family.h"
+#include "gguf/gguf.h"
+#include "model/arch.h"
+
+#define TOLERANCE 2e-4
+#define MAX_CHECKPOINTS 64
+
+typedef struct checkpoints {
+  char name[MAX_CHECKPOINTS][64];
+  uint32_t n;
+} checkpoints;
+
+static checkpoints all_checkpoints(void) {
+  checkpoints all = {.n = 0};
+  DIR *directory = opendir(CHECKPOINTS);
+  assert_non_null(directory);
+  for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+    if (entry->d_name[0] == '.' || strchr(entry->d_name, '.') != NULL) continue;
+    assert_true(all.n < MAX_CHECKPOINTS);
+    (void)snprintf(all.name[all.n++], sizeof all.name[0], "%.63s", entry->d_name);
+  }
+  (void)closedir(directory);
+  assert_true(all.n >= 10);
+  return all;
+}
+
+static bundle reference_of(const char *checkpoint) {
+  char stem[256];
+  (void)snprintf(stem, sizeof stem, CHECKPOINTS "/%s/reference", checkpoint);
+  return bundle_open(stem);
+}
+
+static nook_context *convert_and_load(const char *checkpoint, const char *outtype) {
+  nook_context *context = context_new();
+  folder f = folder_open(checkpoint);
+  converted file;
+  if (folder_convert(context, &f, outtype, &file) != NK_STATUS_OK) fail_msg("%s: %s", checkpoint, nook_error(context));
+  load_converted(context, &file);
+  free(file.bytes);
+  folder_close(&f);
+  return context;
+}
+
+/* ---- The numbers ------------------------------------------------------------------------------------------------- */
+
+static void compare_rows(const char *checkpoint, nook_context *context, const bundle *b, const char *length) {
+  char name[64];
+  size_t n_ids, n_wanted;
+  (void)snprintf(name, sizeof name, "%s/ids", length);
+  const int32_t *ids = bundle_get(b, name, 4, &n_ids);
+  (void)snprintf(name, sizeof name, "%s/logits", length);
+  const float *wanted = bundle_find(b, name, 4, &n_wanted);
+  if (wanted == NULL) {
+    (void)snprintf(name, sizeof name, "%s/hidden", length);
+    wanted = bundle_get(b, name, 4, &n_wanted);
+  }
+  host h = {.context = context, .n_threads = 1};
+  float *got = host_logits(&h, ids, (uint32_t)n_ids, 0, (uint32_t)(n_wanted / n_ids));
+  double worst = 0;
+  for (size_t i = 0; i < n_wanted; i++) {
+    double difference = fabs((double)got[i] - (double)wanted[i]);
+    worst = difference > worst || difference != difference ? difference : worst;
+  }
+  free(got);
+  print_message("%s %s: max abs %.2g\n", checkpoint, length, worst);
+  if (!(worst <= TOLERANCE)) fail_msg("%s %s: max abs %g", checkpoint, length, worst);
+}
+
+static void a_checkpoint_of_each_family_gives_transformers_logits(void **state) {
+  (void)state;
+  checkpoints all = all_checkpoints();
+  for (uint32_t i = 0; i < all.n; i++) {
+    bundle b = reference_of(all.name[i]);
+    nook_context *context = convert_and_load(all.name[i], "f32");
+    compare_rows(all.name[i], context, &b, "len9");
+    compare_rows(all.name[i], context, &b, "len33");
+    nook_destroy(context);
+    bundle_close(&b);
+  }
+}
+
+/* ---- The tokenizer ----------------------------------------------------------------------------------------------- */
+
+static void compare_ids(const char *checkpoint, nook_context *context, const char *text, const cJSON *wanted,
+                        uint32_t flags) {
+  nook_span span = {0, (uint32_t)strlen(text), 1};
+  const int32_t *ids;
+  uint32_t n, i = 0;
+  if (nook_tokenize(context, text, span.length, &span, 1, flags, &ids, &n) != NK_STATUS_OK)
+    fail_msg("%s", nook_error(context));
+  for (const cJSON *item = wanted->child; item != NULL; item = item->next, i++) {
+    if (i >= n || ids[i] != (int32_t)item->valuedouble) {
+      fail_msg("%s: \"%s\": id %u is %d, not %d", checkpoint, text, i, i < n ? ids[i] : -1, (int32_t)item->valuedouble);
+    }
+  }
+  if (i != n) fail_msg("%s: \"%s\" has %u ids, not %u", checkpoint, text, n, i);
+}
+
+static void strings_have_the_ids_of_the_checkpoints_own_tokenizer(void **state) {
+  (void)state;
+  checkpoints all = all_checkpoints();
+  for (uint32_t i = 0; i < all.n; i++) {
+    bundle b = reference_of(all.name[i]);
+    nook_context *context = convert_and_load(all.name[i], "q8_0");
+    const cJSON *meta = cJSON_GetObjectItem(b.json, "meta"), *strings = cJSON_GetObjectItem(meta, "strings");
+    assert_true(cJSON_GetArraySize(strings) >= 10);
+    for (const cJSON *one = strings->child; one != NULL; one = one->next) {
+      const char *text = cJSON_GetObjectItem(one, "text")->valuestring;
+      compare_ids(all.name[i], context, text, cJSON_GetObjectItem(one, "ids"), 0);
+      compare_ids(all.name[i], context, text, cJSON_GetObjectItem(one, "ids_special"), NOOK_TOKENIZE_ADD_SPECIAL);
+    }
+    cJSON *info = cJSON_Parse(nook_info(context));
+    const cJSON *template = cJSON_GetObjectItem(meta, "template"), *ours = cJSON_GetObjectItem(info, "template");
+    assert_int_equal(cJSON_IsString(template), cJSON_IsString(ours));
+    if (cJSON_IsString(template)) assert_string_equal(template->valuestring, ours->valuestring);
+    static const char *const names[] = {"bos", "eos"};
+    for (size_t k = 0; k < 2; k++) {
+      const cJSON *id = cJSON_GetObjectItem(meta, names[k]), *own = cJSON_GetObjectItem(info, names[k]);
+      if (cJSON_IsNumber(id) && (!cJSON_IsNumber(own) || own->valueint != id->valueint))
+        fail_msg("%s: %s", all.name[i], names[k]);
+    }
+    cJSON_Delete(info);
+    nook_destroy(context);
+    bundle_close(&b);
+  }
+}
+
+/* ---- Types ------------------------------------------------------------------------------------------------------- */
+
+static nk_gguf header_of(const converted *file) {
+  nk_gguf gguf;
+  nk_error error = {0};
+  uint64_t more;
+  nk_status status = nk_gguf_parse(&gguf, file->bytes, file->length, file->length, &more, &error);
+  if (status != NK_STATUS_OK || more != 0) fail_msg("%s", error.text);
+  return gguf;
+}
+
+static bool holds(nk_text name, const char *part) {
+  size_t n = strlen(part);
+  for (size_t i = 0; i + n <= name.length; i++) {
+    if (memcmp(name.bytes + i, part, n) == 0) return true;
+  }
+  return false;
+}
+
+/* Each tensor of `type` holds what the float32 file's numbers become; all others are the float32 file's. */
+static void compare_types(const char *checkpoint, const converted *exact, const converted *small, uint32_t outtype) {
+  nk_gguf a = header_of(exact), b = header_of(small);
+  assert_int_equal(a.n_tensors, b.n_tensors);
+  uint32_t n_small = 0, n_half = 0;
+  for (uint32_t i = 0; i < a.n_tensors; i++) {
+    const nk_gguf_tensor *x = &a.tensors[i], *y = &b.tensors[i];
+    assert_int_equal(x->name.length, y->name.length);
+    assert_memory_equal(x->name.bytes, y->name.bytes, x->name.length);
+    assert_int_equal(x->type, NK_TYPE_F32);
+    size_t n = (size_t)(x->bytes / 4), bad;
+    bool stays = x->n_dimensions == 1 || holds(x->name, "_norm.") || strncmp(x->name.bytes, "position_embd", 13) == 0 ||
+                 strncmp(x->name.bytes, "token_types", 11) == 0 || holds(x->name, "shortconv.conv");
+    uint32_t type = stays ? NK_TYPE_F32 : outtype == NK_TYPE_Q8_0 && x->dimension[0] % 32 != 0 ? NK_TYPE_F16 : outtype;
+    if (y->type != type) fail_msg("%s: %.*s has the type %u", checkpoint, (int)x->name.length, x->name.bytes, y->type);
+    n_small += type == outtype;
+    n_half += outtype == NK_TYPE_Q8_0 && type == NK_TYPE_F16;
+    uint8_t *wanted = malloc((size_t)y->bytes);
+    assert_non_null(wanted);
+    assert_int_equal(nk_encoded_bytes(type, n), y->bytes);
+    assert_true(nk_encode(wanted, (const float *)(const void *)(exact->bytes + x->offset), type, n, &bad));
+    assert_memory_equal(wanted, small->bytes + y->offset, (size_t)y->bytes);
+    free(wanted);
+  }
+  assert_true(n_small >= 8);
+  if (strcmp(checkpoint, "opt_post") == 0 && outtype == NK_TYPE_Q8_0) assert_int_equal(n_half, 2); /* rows of 16 */
+  nk_gguf_free(&a);
+  nk_gguf_free(&b);
+}
+
+static void matrices_have_the_type_that_was_asked_for(void **state) {
+  (void)state;
+  checkpoints all = all_checkpoints();
+  nook_context *context = context_new();
+  for (uint32_t i = 0; i < all.n; i++) {
+    folder f = folder_open(all.name[i]);
+    converted exact, half, small;
+    assert_int_equal(folder_convert(context, &f, "f32", &exact), NK_STATUS_OK);
+    assert_int_equal(folder_convert(context, &f, "f16", &half), NK_STATUS_OK);
+    assert_int_equal(folder_convert(context, &f, "q8_0", &small), NK_STATUS_OK);
+    assert_true(small.length < half.length && half.length < exact.length);
+    compare_types(all.name[i], &exact, &half, NK_TYPE_F16);
+    compare_types(all.name[i], &exact, &small, NK_TYPE_Q8_0);
+    free(exact.bytes);
+    free(half.bytes);
+    free(small.bytes);
+    folder_close(&f);
+  }
+  nook_destroy(context);
+}
+
+/* ---- The keys ---------------------------------------------------------------------------------------------------- */
+
+static void expect_text(const nk_gguf *gguf, const char *key, const char *wanted) {
+  nk_text text;
+  assert_int_equal(nk_gguf_get_text(gguf, key, &text, NULL), NK_STATUS_OK);
+  if (text.length != strlen(wanted) || memcmp(text.bytes, wanted, text.length) != 0) {
+    fail_msg("%s is \"%.*s\", not \"%s\"", key, (int)text.length, text.bytes, wanted);
+  }
+}
+
+static void a_pre_tokenizer_is_known_by_its_steps(void **state) {
+  (void)state;
+#define SPLIT(regex) \
+  "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"" regex "\"}, \"behavior\": \"Isolated\", \"invert\": false}"
+#define BYTES "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": false}"
+#define GPT2_STEP "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true}"
+#define STEPS(list) "{\"type\": \"Sequence\", \"pretokenizers\": [" list "]}"
+#define CL100K(n)                                                                   \
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}" n \
+  "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+#define U "[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]"
+#define W "[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]"
+#define CASED(s, n)                                                                                            \
+  "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?" U "*" W "+" s "|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?" U "+" W "*" s "|\\\\p{N}" n \
+  "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+#define DIGIT "{\"type\": \"Digits\", \"individual_digits\": true}"
+  static const struct {
+    const char *normalizer, *pre_tokenizer, *ignore_merges, *pre;
+  } cases[] = {
+      {"null", GPT2_STEP, "false", "gpt-2"},
+      {"{\"type\": \"NFC\"}", GPT2_STEP, "false", "olmo"},
+      {"{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}]}", GPT2_STEP, "false", "olmo"},
+      {"null", STEPS(DIGIT ", " GPT2_STEP), "false", "smollm"},
+      {"{\"type\": \"NFC\"}", STEPS(DIGIT ", " GPT2_STEP), "false", "command-r"},
+      {"null", STEPS(SPLIT(CL100K("{1,3}")) ", " BYTES), "true", "llama-bpe"},
+      {"null", STEPS(SPLIT(CL100K("{1,3}")) ", " BYTES), "false", "dbrx"},
+      {"{\"type\": \"NFC\"}", STEPS(SPLIT(CL100K("")) ", " BYTES), "false", "qwen2"},
+      {"null", STEPS(SPLIT(CASED("", "")) ", " BYTES), "true", "tekken"},
+      {"null", STEPS(SPLIT(CASED("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "{1,3}")) ", " BYTES), "false", "gpt-4o"},
+      {"null",
+       STEPS(SPLIT("[\\u000d\\u000a]") ", " SPLIT("\\\\s?\\\\p{L}+") ", " SPLIT("\\\\s?\\\\p{P}+") ", " SPLIT(
+           "[一-龥ࠀ-一가-\\ud7ff]+") ", " DIGIT ", " BYTES),
+       "false", "deepseek-coder"},
+  };
+  nook_context *context = context_new();
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    folder f = folder_open("opt");
+    char to[4096];
+    (void)snprintf(to, sizeof to, "\"normalizer\": %s,\n\"unused\": null", cases[i].normalizer);
+    folder_replace(&f, "tokenizer.json", "\"normalizer\": null", to);
+    const char *pre = strstr(folder_text(&f, "tokenizer.json"), "\"pre_tokenizer\": "),
+               *end = strstr(pre, "\"post_processor\"");
+    char from[512];
+    (void)snprintf(from, sizeof from, "%.*s", (int)(end - pre), pre);
+    (void)snprintf(to, sizeof to, "\"pre_tokenizer\": %s,\n", cases[i].pre_tokenizer);
+    folder_replace(&f, "tokenizer.json", from, to);
+    (void)snprintf(to, sizeof to, "\"ignore_merges\": %s", cases[i].ignore_merges);
+    folder_replace(&f, "tokenizer.json", "\"ignore_merges\": false", to);
+    converted file;
+    if (folder_convert(context, &f, "f32", &file) != NK_STATUS_OK) fail_msg("%s: %s", cases[i].pre, nook_error(context));
+    nk_gguf gguf = header_of(&file);
+    expect_text(&gguf, "tokenizer.ggml.pre", cases[i].pre);
+    expect_text(&gguf, "general.name", "fixture");
+    nk_gguf_free(&gguf);
+    free(file.bytes);
+    folder_close(&f);
+  }
+  nook_destroy(context);
+}
+
+static void a_metaspace_before_texts_becomes_sentencepieces_rule_and_is_noted(void **state) {
+  (void)state;
+  nook_context *context = context_new();
+  folder f = folder_open("llama");
+  folder_replace(
+      &f, "tokenizer.json",
+      "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": \"▁\"}, {\"type\": "
+      "\"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"▁\"}]}, \"pre_tokenizer\": null",
+      "\"normalizer\": null, \"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"▁\", \"prepend_scheme\": "
+      "\"first\", "
+      "\"split\": false}");
+  converted file;
+  if (folder_convert(context, &f, "f32", &file) != NK_STATUS_OK) fail_msg("%s", nook_error(context));
+  assert_non_null(strstr(nook_result(context), "Metaspace"));
+  load_converted(context, &file);
+  bundle b = reference_of("llama");
+  const cJSON *one = cJSON_GetObjectItem(cJSON_GetObjectItem(b.json, "meta"), "strings")->child; /* begins with a letter */
+  compare_ids("llama", context, cJSON_GetObjectItem(one, "text")->valuestring, cJSON_GetObjectItem(one, "ids"), 0);
+  bundle_close(&b);
+  free(file.bytes);
+  folder_close(&f);
+  nook_destroy(context);
+}
+
+static void tokens_without_a_row_are_left_out_and_noted(void **state) {
+  (void)state;
+  nook_context *context = context_new();
+  folder f = folder_open("gemma3");
+  folder_replace(&f, "tokenizer.json", "\"added_tokens\": [",
+                 "\"added_tokens\": [{\"id\": 404, \"content\": \"<image>\", \"special\": true},");
+  converted file;
+  if (folder_convert(context, &f, "f32", &file) != NK_STATUS_OK) fail_msg("%s", nook_error(context));
+  assert_non_null(strstr(nook_result(context), "<image>"));
+  free(file.bytes);
+  folder_close(&f);
+  nook_destroy(context);
+}
+
+static void further_ends_of_a_turn_are_kept(void **state) {
+  (void)state;
+  nook_context *context = context_new();
+  folder f = folder_open("llama3");
+  converted file;
+  uint32_t eos, eot;
+  assert_int_equal(folder_convert(context, &f, "f32", &file), NK_STATUS_OK);
+  nk_gguf gguf = header_of(&file);
+  assert_int_equal(nk_gguf_get_u32(&gguf, "tokenizer.ggml.eos_token_id", 99, 0, 99, &eos, NULL), NK_STATUS_OK);
+  assert_int_equal(nk_gguf_get_u32(&gguf, "tokenizer.ggml.eot_token_id", 99, 0, 99, &eot, NULL), NK_STATUS_OK);
+  assert_int_equal(eos, 2); /* <|eot_id|> ends a turn, <|end_of_text|> too */
+  assert_int_equal(eot, 1);
+  nk_gguf_free(&gguf);
+  free(file.bytes);
+  folder_close(&f);
+  nook_destroy(context);
+}
+
+/* ---- The table --------------------------------------------------------------------------------------------------- */
+
+static void each_family_has_a_checkpoint_and_an_architecture(void **state) {
+  (void)state;
+  checkpoints all = all_checkpoints();
+  for (uint32_t k = 0; k < nk_family_count(); k++) {
+    const nk_family *family = nk_family_at(k);
+    if (nk_arch_find(family->arch, strlen(family->arch)) == NULL) continue; /* refused by name until the engine has it */
+    bool found = false;
+    for (uint32_t i = 0; i < all.n && !found; i++) {
+      folder f = folder_open(all.name[i]);
+      cJSON *config = cJSON_Parse(folder_text(&f, "config.json"));
+      const cJSON *type = cJSON_GetObjectItem(config, "model_type");
+      found = cJSON_IsString(type) && strcmp(type->valuestring, family->model_type) == 0;
+      cJSON_Delete(config);
+      folder_close(&f);
+    }
+    if (!found) fail_msg("the family %s has no checkpoint in " CHECKPOINTS, family->model_type);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(each_family_has_a_checkpoint_and_an_architecture),
+      cmocka_unit_test(a_checkpoint_of_each_family_gives_transformers_logits),
+      cmocka_unit_test(strings_have_the_ids_of_the_checkpoints_own_tokenizer),
+      cmocka_unit_test(matrices_have_the_type_that_was_asked_for),
+      cmocka_unit_test(a_pre_tokenizer_is_known_by_its_steps),
+      cmocka_unit_test(further_ends_of_a_turn_are_kept),
+      cmocka_unit_test(a_metaspace_before_texts_becomes_sentencepieces_rule_and_is_noted),
+      cmocka_unit_test(tokens_without_a_row_are_left_out_and_noted),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
