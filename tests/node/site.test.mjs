@@ -109,6 +109,16 @@ function raw(port, path) {
   })
 }
 
+test('the model files that are there are listed, and the page is told where to ask', async (t) => {
+  const { address } = await site(t)
+  const { files } = await (await fetch(new URL('/models/', address))).json()
+  const names = files.map((/** @type {{name: string}} */ file) => file.name).sort()
+  assert.deepEqual(names, ['linked.gguf', 'm.gguf'])
+  assert.equal(files.find((/** @type {{name: string}} */ file) => file.name === 'm.gguf').bytes, 1000)
+  assert.equal((await fetch(new URL('/app/cards.json', address))).headers.get('nook-models'), '/models/')
+  assert.equal((await fetch(new URL('/models/m.gguf', address))).headers.get('nook-models'), null)
+})
+
 test('a model that set-up linked into models/cache is served', async (t) => {
   const { address } = await site(t)
   assert.equal(await (await fetch(new URL('/models/linked.gguf', address))).text(), 'shared')
@@ -132,7 +142,6 @@ test('no path leads out of the served folders', async (t) => {
     '/%',
     '/app/.%2e/index.js',
     '/models/cache/m.gguf',
-    '/models/',
     '/models/link.json',
   ]) {
     const text = await raw(port, path)

@@ -81,6 +81,10 @@ test('no text stands in a view: all of it comes from strings.js', async (t) => {
   await page.keyboard.press('Escape')
   await page.locator('.model-chip').click()
   assert.deepEqual(await page.evaluate(unmarked), [], 'the model')
+  await page.locator('.pop button').first().click()
+  await page.locator('dialog .picker li').first().waitFor()
+  assert.deepEqual(await page.evaluate(unmarked), [], 'all models')
+  await page.keyboard.press('Escape')
   await page.keyboard.press('Escape')
   await page.keyboard.press('Control+k')
   await page.locator('.find-option').first().waitFor()
@@ -112,6 +116,7 @@ test('every string is used', async () => {
     't.rooms',
     't.settings.sections',
     't.chat.starter',
+    't.picker.places',
   ])
   /** @type {string[]} */
   const unused = []

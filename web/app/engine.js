@@ -275,7 +275,7 @@ async function load(choice) {
     const loaded = await loadModel({
       model: choice.kind === 'files' ? choice.files : url,
       ...(choice.kind === 'card' && choice.card.sha256 ? { sha256: choice.card.sha256 } : {}),
-      contextSize: settings.get().room,
+      contextSize: choice.kind === 'card' ? Math.min(settings.get().room, choice.card.context) : settings.get().room,
       signal: controller.signal,
       onProgress: progress,
     })

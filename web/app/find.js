@@ -12,6 +12,7 @@ import { excerpt } from './excerpt.js'
 const commands = () => [
   { label: t.find.command.new, icon: 'plus', run: () => (location.hash = '#/chat/new') },
   { label: t.find.command.file, icon: 'file', run: () => void import('./shell.js').then((shell) => shell.openModelFile()) },
+  { label: t.find.command.models, icon: 'model', run: () => void import('./chat/picker.js').then((p) => p.openPicker()) },
   { label: t.find.command.settings, icon: 'settings', run: () => (location.hash = '#/settings') },
   { label: t.find.command.export, icon: 'get', run: () => (location.hash = '#/settings/data') },
   { label: t.find.command.keys, icon: 'keys', run: () => void import('./shell.js').then((shell) => shell.openKeys()) },

@@ -10,7 +10,7 @@ import { notify, dismiss } from './status.js'
 import * as conversations from './conversations.js'
 import * as db from './db.js'
 import * as engine from './engine.js'
-import { cards } from './models.js'
+import { cards, served } from './models.js'
 import { rooms } from './rooms.js'
 import { workerAddress } from '../trusted.js'
 import { t } from './strings.js'
@@ -31,7 +31,7 @@ await conversations.open()
 if (!(await db.kept())) notify({ id: 'kept', kind: 'warn', text: t.shell.noStore, closable: true })
 await drawn
 // All that the page may need later comes now, so that nothing is requested afterwards that nobody asked for.
-await Promise.allSettled([cards(), engine.client(), ...rooms.map((room) => room.open())])
+await Promise.allSettled([cards(), served(), engine.client(), ...rooms.map((room) => room.open())])
 pageOpened()
 void engine.start()
 

@@ -12,6 +12,7 @@ import { dialog, popup, pickFiles } from './dialogs.js'
 import { bind } from './keys.js'
 import { keyList } from './keylist.js'
 import { openFind } from './find.js'
+import { openPicker } from './chat/picker.js'
 
 /** @typedef {{row: import('./rooms.js').Row, place: HTMLElement, room: import('./rooms.js').Room}} Mounted */
 
@@ -67,7 +68,7 @@ export function drawShell(app) {
 }
 
 /** @param {string} where */
-function go(where) {
+export function go(where) {
   location.hash = `#/${where}`
 }
 
@@ -247,7 +248,7 @@ function modelContent() {
   const actions = h('div', { class: 'pop-actions' })
   const open = button({ icon: 'file', label: t.model.other, kind: 'quiet' })
   open.addEventListener('click', () => void openModelFile())
-  actions.append(open)
+  actions.append(button({ icon: 'model', label: t.picker.open, kind: 'quiet', onclick: () => void openPicker() }), open)
   if (now === 'ready') actions.append(button({ label: t.model.leave, onclick: () => void leave() }))
   const title = h('h2', { class: 'pop-title' }, now === 'none' || !name ? t.model.none : name)
   if (now !== 'ready')

@@ -37,11 +37,12 @@ export async function estimate() {
 
 /**
  * The models that the engine's client keeps.
- * @returns {Promise<{id: string, name: string, bytes: number, used: number, whole: boolean}[]>}
+ * @typedef {{id: string, name: string, bytes: number, used: number, whole: boolean, sha256?: string}} Kept
+ * @returns {Promise<Kept[]>}
  */
 export async function models() {
   const [{ cache }, known] = await Promise.all([client(), cards()])
-  /** @type {{id: string, name: string, bytes: number, used: number, whole: boolean, sha256?: string}[]} */
+  /** @type {Kept[]} */
   const list = await cache.list()
   // By the name of its card, where there is one.
   return list.map((kept) => ({

@@ -36,6 +36,12 @@ export function size(bytes) {
   return plural(bytes, 'byte', 'bytes')
 }
 
+/** Memory of machines, as they are sold. @param {number} bytes */
+const memory = (bytes) => {
+  const gibibytes = bytes / 1024 ** 3
+  return `${Number.isInteger(gibibytes) ? whole.format(gibibytes) : tenth.format(gibibytes)} GB`
+}
+
 /** A share as a percentage; below 10 % with a decimal, so that it moves. @param {number} share */
 export function percent(share) {
   const value = Math.max(0, Math.min(100, share * 100))
@@ -181,6 +187,55 @@ export const t = {
     offlineNone: 'You are offline and no model is kept here yet. Connect once, or drop a .gguf file.',
     noCards: 'No model is offered at this address. A .gguf file of your own works.',
     others: 'Other models',
+  },
+
+  picker: {
+    title: 'Models',
+    open: 'All models',
+    looking: 'Looking at what is here',
+    room: (/** @type {number} */ n) => `For a conversation room of ${whole.format(n)} tokens.`,
+    tab: (/** @type {number} */ bytes) => `A tab gets up to ${size(bytes)} of memory here.`,
+    device: (/** @type {number} */ bytes, /** @type {boolean} */ least) =>
+      `This machine has ${least ? 'at least' : 'about'} ${memory(bytes)}.`,
+    free: (/** @type {number} */ bytes) => `The browser grants ${size(bytes)} more for keeping.`,
+    places: {
+      here: 'Kept in this browser',
+      computer: 'On this computer',
+      server: 'At this address',
+      web: 'On the internet',
+      own: 'As a file that you bring',
+    },
+    offline: 'You are offline: these wait until you are connected.',
+    own:
+      'Get the file, or the checkpoint, from its publisher. A .gguf is picked here or dropped on this page; a checkpoint ' +
+      'is made into one by “nook convert” in a terminal.',
+    publisher: (/** @type {string} */ name, /** @type {string} */ file) => `Published as ${name}; the file is ${file}.`,
+    convert: (/** @type {string} */ name, /** @type {string} */ file) =>
+      `Checkpoint published as ${name}; “nook convert” makes ${file} of it.`,
+    host: (/** @type {string} */ host) => `From ${host}, and only when you ask.`,
+    file: (/** @type {number} */ bytes) => size(bytes),
+    about: (/** @type {number} */ bytes) => `about ${size(bytes)}`,
+    text: 'It goes on with a text; it was not taught to answer.',
+    inUse: 'in use',
+    use: 'Use it',
+    get: (/** @type {number} */ bytes) => `Get it (${size(bytes)})`,
+    shorter: (/** @type {number} */ n) => `With ${whole.format(n)} tokens`,
+    named: (/** @type {string} */ action, /** @type {string} */ name) => `${action}: ${name}`,
+  },
+
+  fit: {
+    yes: (/** @type {number} */ need) => `Fits: it needs ${size(need)} of memory.`,
+    tight: (/** @type {number} */ need, /** @type {number} */ have) =>
+      `Tight: it needs ${size(need)} of memory, a large part of this machine's ${memory(have)}. Close other things first.`,
+    tab: (/** @type {number} */ need, /** @type {number} */ have) =>
+      `Too large: it needs ${size(need)} of memory, and a tab gets up to ${size(have)} here.`,
+    device: (/** @type {number} */ need, /** @type {number} */ have) =>
+      `Too large: it needs ${size(need)} of memory, and this machine has about ${memory(have)}.`,
+    smaller: (/** @type {number} */ n, /** @type {number} */ need) =>
+      `With a conversation room of ${whole.format(n)} tokens it needs ${size(need)}.`,
+    storage: (/** @type {number} */ need, /** @type {number} */ have) =>
+      `Fits (${size(need)} of memory), but the browser grants only ${size(have)} more: it would be fetched each time.`,
+    unknown: 'This version does not run it yet.',
   },
 
   load: {
@@ -368,6 +423,7 @@ export const t = {
     nothing: 'Nothing found.',
     command: {
       new: 'New conversation',
+      models: 'All models',
       settings: 'Open settings',
       keys: 'List of keys',
       export: 'Export conversations',

@@ -2,14 +2,15 @@
  * site.js: the static server of the page.
  *
  * Serves   / → /app/ (the page) · everything of web/ that a browser needs · /models/NAME: model cards, and files of
- *          models/cache.
+ *          models/cache · /models/: {files: [{name, bytes}]} of models/cache, so that the page knows what it can have here
+ *          (the header Nook-Models of the page's cards tells it where to ask).
  * Headers  COOP, COEP and CORP (cross-origin isolation: shared memory for threads), a Content-Security-Policy without eval,
  *          inline code or foreign scripts, nosniff, no referrer. Static files: ETag and no-cache, so that a reload is
  *          answered by 304. Model files: Range requests and ETag, so that a broken download goes on.
  * Limits   GET and HEAD. A path that leaves the served folders, by dots, encoding or links, is 404 (links of models/cache
  *          are set-up's own); names that begin with a dot too.
  */
-import { createReadStream, realpathSync, statSync } from 'node:fs'
+import { createReadStream, readdirSync, realpathSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { extname, join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -76,6 +77,11 @@ export function createSite(folders = {}) {
       response.writeHead(302, { ...headers, Location: '/app/', 'Cache-Control': 'no-store' })
       return response.end()
     }
+    if (path === '/models/') {
+      response.writeHead(200, { ...headers, 'Content-Type': TYPES['.json'], 'Cache-Control': 'no-store' })
+      return response.end(request.method === 'HEAD' ? undefined : JSON.stringify({ files: listModels(models) }))
+    }
+    if (path === '/app/cards.json') headers['Nook-Models'] = '/models/'
     const file = find(path, web, models)
     if (file === null) return refuse(404, `There is nothing at ${path}.`)
     send(request, response, file, headers, refuse)
@@ -90,6 +96,19 @@ function decodePath(url) {
     return path.startsWith('/') && !path.includes('\0') && !path.includes('\\') ? path : null
   } catch {
     return null
+  }
+}
+
+/** The model files that are served. @param {string} models @returns {{name: string, bytes: number}[]} */
+function listModels(models) {
+  const folder = join(models, 'cache')
+  try {
+    return readdirSync(folder)
+      .filter((name) => /^[^.].*\.gguf$/i.test(name))
+      .map((name) => ({ name, facts: statSync(join(folder, name), { throwIfNoEntry: false }) }))
+      .flatMap(({ name, facts }) => (facts?.isFile() ? [{ name, bytes: facts.size }] : []))
+  } catch {
+    return [] /* nothing was fetched yet */
   }
 }
 

@@ -153,6 +153,8 @@ async function write(conversation, question, message, signal) {
   const time = clock()
   const stream = await llm.chat.completions.create({
     messages: asMessages(history),
+    ...formOf(llm),
+    ...(llm.info.template ? {} : { stop: PLAIN_STOP }),
     stream: true,
     max_tokens: LONGEST,
     seed,
@@ -226,6 +228,11 @@ async function fitting(llm, messages, room) {
   return { history, from: low > 0 ? (history[0]?.id ?? null) : null }
 }
 
+/** A model whose file has no form for conversations goes on with a plain script of one. @param {any} llm */
+const formOf = (llm) => (llm.info.template ? {} : { chatTemplate: 'plain' })
+/** Where such a model begins to write her part too. */
+const PLAIN_STOP = ['\nUser:', '\n\nAssistant:']
+
 /** @param {import('../conversations.js').Message[]} messages */
 const asMessages = (messages) => messages.map(({ role, text }) => ({ role, content: text }))
 
@@ -236,7 +243,7 @@ const asMessages = (messages) => messages.map(({ role, text }) => ({ role, conte
  * @returns {Promise<number>}
  */
 async function count(llm, messages) {
-  const { text } = await llm.renderChat({ messages: asMessages(messages) })
+  const { text } = await llm.renderChat({ messages: asMessages(messages), ...formOf(llm) })
   return (await llm.tokenize(text, { special: true })).length
 }
 

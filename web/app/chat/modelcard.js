@@ -9,6 +9,7 @@ import { model, resume, pause, stop, take, choose } from '../engine.js'
 import { cards, connectionSpeed, onThisMachine } from '../models.js'
 import { settings, change, rooms } from '../settings.js'
 import { openModelFile } from '../shell.js'
+import { picker } from './picker.js'
 import { problem } from './problem.js'
 
 const pickButton = (/** @type {string} */ label = t.first.have) =>
@@ -171,6 +172,9 @@ export function offer() {
       )
       return
     }
+    const shelf = h('div')
+    // Looking takes a moment; who does not look waits for nothing.
+    const lookOnce = () => shelf.hasChildNodes() || shelf.append(picker().element)
     fill(
       place,
       h('div', { class: 'actions-row' }, getButton(first, 'main'), pickButton()),
@@ -178,20 +182,9 @@ export function offer() {
       others.length
         ? h(
             'details',
-            { class: 'others' },
+            { class: 'others', ontoggle: lookOnce },
             h('summary', null, t.first.others),
-            h(
-              'ul',
-              null,
-              ...others.map((card) =>
-                h(
-                  'li',
-                  null,
-                  h('div', null, h('p', null, card.name), h('p', { class: 'note' }, modelLine(card))),
-                  getButton(card, 'quiet')
-                )
-              )
-            )
+            shelf
           )
         : null
     )
@@ -219,7 +212,7 @@ function beforeText(card) {
 
 /** @param {import('../models.js').Card} card */
 function modelLine(card) {
-  const line = t.first.modelLine(card.name, card.licence ?? '')
+  const line = t.first.modelLine(card.name, card.licence)
   const url = card.urls[0]
   return onThisMachine() || !url ? line : `${line} ${t.first.beforeHost(new URL(url).host)}`
 }
