@@ -9,6 +9,7 @@ import { execFileSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { bound, measure } from './exact.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -92,70 +93,129 @@ export function tinyModels() {
   return found
 }
 
-/** docs/support.md as it should be. */
-export async function generate() {
-  const { isa, architectures, formats: built } = await constants()
+/** Tiny models whose gradients have references: tests/fixtures/train/NAME…. @returns {string[]} */
+function trainedModels() {
+  const names = committed('tests/fixtures/train', '.json').map((path) => path.split('/')[3] ?? '')
+  const engine = new WebAssembly.Module(readFileSync(`${root}web/wasm/nook-base.wasm`))
+  const trains = WebAssembly.Module.exports(engine).some(({ name }) => name === 'nook_train_begin')
+  if (names.length > 0 && !trains) throw new Error('tests/fixtures/train is there, but the engine has no nook_train_begin.')
+  return names.map((name) => name.replace(/\..*$/, ''))
+}
+
+/** Rows of architectures: what each runs, trains, and how near it is to its references. @param {string[]} architectures */
+async function architectureRows(architectures) {
   const models = tinyModels()
-  const quants = committed('tests/fixtures/quants', '.gguf').map((path) => basename(path, '.gguf'))
-  const lines = [
-    '# What runs',
-    '',
-    'Written by `node tools/support.mjs` from what the engine says (`nook_constants`) and from the committed fixtures.',
-    '',
-    '## Architectures',
-    '',
-    'Every other one is refused by name. The fixtures are small models with logits of the reference implementation.',
-    '',
-    '| `general.architecture` | fixtures in `tests/fixtures/tiny` |',
-    '|---|---|',
-  ]
+  const trained = trainedModels()
+  const rows = []
   for (const name of architectures) {
     const fixtures = models[name]
     if (fixtures === undefined) throw new Error(`The architecture ${name} has no model in tests/fixtures/tiny.`)
-    lines.push(`| ${name} | ${fixtures.join(', ')} |`)
+    const found = []
+    for (const fixture of fixtures) found.push(await measure(`tests/fixtures/tiny/${fixture}`))
+    const other = found.find((one) => one.architecture !== name)
+    if (other !== undefined) throw new Error(`A fixture of ${name} ran as ${other.architecture}.`)
+    const measured = found.filter((one) => one.sequences > 0)
+    const exact = measured.length > 0 ? bound(Math.max(...measured.map((one) => one.float))) : 'vectors, by their tests'
+    const trains = fixtures.some((fixture) => trained.includes(fixture)) ? 'yes' : 'no'
+    rows.push(`| ${name} | yes | ${trains} | ${exact} | ${fixtures.join(', ')} |`)
   }
-  lines.push(
-    '',
-    '## Formats of weights',
-    '',
-    'A format with an 8-bit product multiplies quantized weights by activations of 8 bits;',
-    '`--float` (`activations: "f32"`) keeps activations in float32. The others always do.',
-    '',
-    '| format | bits a weight | 8-bit product | models in `tests/fixtures/quants` |',
-    '|---|---:|---|---|',
-  )
+  return rows
+}
+
+/** Rows of formats, with the models that are stored in them. @param {string[]} built */
+async function formatRows(built) {
+  const quants = committed('tests/fixtures/quants', '.gguf').map((path) => basename(path, '.gguf'))
+  const rows = []
   for (const { name, bits, kind } of formats()) {
     if (!built.includes(name)) throw new Error(`kernels/formats.def has ${name}, the build does not: build again.`)
     const fixtures = quants.filter((one) => one.endsWith(`.${name}`))
-    lines.push(`| ${name} | ${bits} | ${kind === 'INTEGER' ? 'yes' : 'no'} | ${fixtures.join(', ') || 'those in `tiny`'} |`)
+    const found = []
+    for (const fixture of fixtures) found.push(await measure(`tests/fixtures/quants/${fixture}`))
+    const integer = kind === 'INTEGER'
+    const float = found.length > 0 ? bound(Math.max(...found.map((one) => one.float))) : '–'
+    const product = integer && found.length > 0 ? bound(Math.max(...found.map((one) => one.product))) : '–'
+    const names = fixtures.map((one) => one.replace(/^model_|\.[^.]*$/g, '')).join(', ')
+    rows.push(`| ${name} | ${bits} | ${integer ? 'yes' : 'no'} | ${float} | ${product} | ${names || 'those in `tiny`'} |`)
   }
-  lines.push(
+  return rows
+}
+
+/** Strings with a reference's ids for a vocabulary. @param {string} name of the vocabulary's file @returns {number} */
+function stringsOf(name) {
+  const short = name.replace(/^(ggml-)?vocab-/, '')
+  const places = [`${name}.json`, `vocab_${short}_strings.json`, `${short}_strings.json`]
+  return places
+    .map((place) => `${root}tests/fixtures/tokenizers/${place}`)
+    .filter((place) => existsSync(place))
+    .reduce((sum, place) => {
+      const { cases } = JSON.parse(readFileSync(place, 'utf8'))
+      return sum + (Array.isArray(cases) ? cases.length : 0)
+    }, 0)
+}
+
+/** Rows of tokenizers: by model, the pre-tokenizers with the number of strings that are compared. */
+function tokenizerRows() {
+  /** @type {Map<string, Map<string, number>>} */
+  const models = new Map()
+  for (const path of committed('tests/fixtures/tokenizers', '.gguf')) {
+    const found = metadata(`${root}${path}`)
+    const model = found['tokenizer.ggml.model'] ?? ''
+    const pre = model === 'gpt2' ? (found['tokenizer.ggml.pre'] ?? 'none given') : ''
+    const pres = models.get(model) ?? new Map()
+    pres.set(pre, (pres.get(pre) ?? 0) + stringsOf(basename(path, '.gguf')))
+    models.set(model, pres)
+  }
+  return [...models].sort().map(([model, pres]) => {
+    const list = [...pres].sort().filter(([, strings]) => strings > 0)
+    const text = list.map(([pre, strings]) => (pre === '' ? `${strings} strings` : `${pre} ${strings}`)).join(', ')
+    return `| ${model} | ${text} |`
+  })
+}
+
+/** docs/support.md as it should be. */
+export async function generate() {
+  const { isa, architectures, formats: built } = await constants()
+  return [
+    '# What runs',
+    '',
+    'Written by `node tools/support.mjs`, which runs the engine on every committed fixture. A row without a fixture is an',
+    'error.',
+    '',
+    '## Architectures',
+    '',
+    'Every other one is refused by name. The fixtures are small random models with logits of the reference implementation.',
+    'Exact to: the largest difference of any logit at any position with float32 activations, measured in the base build.',
+    'Trains: gradients have references in `tests/fixtures/train`.',
+    '',
+    '| `general.architecture` | runs | trains | exact to | fixtures in `tests/fixtures/tiny` |',
+    '|---|---|---|---:|---|',
+    ...(await architectureRows(architectures)),
+    '',
+    '## Formats of weights',
+    '',
+    'A format with an 8-bit product multiplies quantized weights by activations of 8 bits (the default);',
+    '`--float` (`activations: "f32"`) keeps activations in float32. Exact to: as above, against the dequantized weights in',
+    'float32 (for models with gelu the reference itself rounds: up to 1e-2); with the 8-bit product: by relative L2 norm.',
+    '',
+    '| format | bits a weight | 8-bit product | exact to | with 8 bits | models in `tests/fixtures/quants` |',
+    '|---|---:|---|---:|---:|---|',
+    ...(await formatRows(built)),
     '',
     '## Tokenizers',
     '',
-    'By `tokenizer.ggml.model` and, for byte-level BPE, `tokenizer.ggml.pre`. Each row has strings and a reference\'s ids.',
+    'By `tokenizer.ggml.model`; for byte-level BPE by `tokenizer.ggml.pre`. The numbers are strings whose ids are compared',
+    "with a reference's, every id, in `tests/fixtures/tokenizers`.",
     '',
-    '| model | pre-tokenizer | vocabularies in `tests/fixtures/tokenizers` |',
-    '|---|---|---|',
-  )
-  /** @type {Map<string, string[]>} */
-  const tokenizers = new Map()
-  for (const path of committed('tests/fixtures/tokenizers', '.gguf')) {
-    const found = metadata(`${root}${path}`)
-    const bpe = found['tokenizer.ggml.model'] === 'gpt2'
-    const key = `${found['tokenizer.ggml.model']} | ${bpe ? (found['tokenizer.ggml.pre'] ?? 'none given') : '–'}`
-    tokenizers.set(key, [...(tokenizers.get(key) ?? []), basename(path, '.gguf')])
-  }
-  for (const [key, names] of [...tokenizers].sort()) lines.push(`| ${key} | ${names.join(', ')} |`)
-  lines.push(
+    '| model | pre-tokenizers, strings |',
+    '|---|---|',
+    ...tokenizerRows(),
     '',
     '## Instruction sets',
     '',
     `The base build has ${isa.join(' and ')}; the relaxed build adds relaxed SIMD, used after a probe and a comparison`,
     'with the scalar kernels on the machine at hand.',
     '',
-  )
-  return lines.join('\n')
+  ].join('\n')
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
