@@ -397,6 +397,78 @@ bad('scores-nan.gguf', '', 'ok', '',
     keys=keys(SPM, {'tokenizer.ggml.scores': array('tokenizer.ggml.scores', F32, [NAN, INF, -INF, NAN])}))
 bad('token-of-70000-bytes.gguf', 'CVE-2025-49847', 'ok', '',
     keys={TOKENS: array(TOKENS, STRING, ['a', 'b', 'x' * 70000, '<|im_end|>'])})
+# Unigram and its normalization map: u32 bytes of a trie, the trie, replacements that end with a NUL
+SCORES, MAP = 'tokenizer.ggml.scores', 'tokenizer.ggml.precompiled_charsmap'
+UNIGRAM = keys(key('tokenizer.ggml.model', STRING, 't5'), {'tokenizer.ggml.pre': None, MERGES: None,
+                                                          SCORES: array(SCORES, F32, [0.0, -1.0, -1.5, 0.0])})
+
+
+def charsmap(units, texts, size=None):
+    trie = b''.join(struct.pack('<I', unit) for unit in units)
+    return {MAP: array(MAP, U8, list(struct.pack('<I', len(trie) if size is None else size) + trie + texts))}
+
+
+def one_key(byte, leaf=2, value=0, offset=1):
+    """A trie in which only `byte` is a key."""
+    units = [0] * 256
+    units[0] = offset << 10
+    units[1 ^ byte] = byte | 1 << 8 | (1 ^ byte ^ leaf) << 10
+    units[2] = 1 << 31 | value
+    return units
+
+
+bad('unigram.gguf', '', 'ok', '', keys=UNIGRAM)
+bad('unigram-scores-missing.gguf', '', 'format', 'tokenizer.ggml.scores has 0 entries for 4 tokens',
+    keys=keys(UNIGRAM, {SCORES: None}))
+bad('unigram-scores-nan.gguf', '', 'ok', '', keys=keys(UNIGRAM, {SCORES: array(SCORES, F32, [NAN, INF, -INF, NAN])}))
+bad('unigram-all-control.gguf', '', 'ok', '', keys=keys(UNIGRAM, {TYPES: array(TYPES, I32, [3, 3, 3, 3])}))
+bad('unigram-unknown-outside.gguf', 'CVE-2026-21869', 'ok', '',
+    keys=keys(UNIGRAM, key('tokenizer.ggml.unknown_token_id', I64, 1 << 40)))
+bad('unigram-unknown-is-a-text.gguf', 'llama.cpp #26690', 'format', 'tokenizer.ggml.unknown_token_id is not an integer',
+    keys=keys(UNIGRAM, key('tokenizer.ggml.unknown_token_id', STRING, '<unk>')))
+bad('unigram-prefix-is-a-number.gguf', 'llama.cpp #26690', 'format', 'tokenizer.ggml.add_space_prefix',
+    keys=keys(UNIGRAM, key('tokenizer.ggml.add_space_prefix', U32, 1)))
+bad('charsmap.gguf', '', 'ok', '', keys=keys(UNIGRAM, charsmap(one_key(0x61), b'ab\0')))
+bad('charsmap-empty.gguf', '', 'ok', '', keys=keys(UNIGRAM, {MAP: array(MAP, U8, [])}))
+bad('charsmap-3-bytes.gguf', 'llama.cpp: xcda_blob_size', 'format', MAP + ' has 3 bytes',
+    keys=keys(UNIGRAM, {MAP: array(MAP, U8, [0, 0, 0])}))
+bad('charsmap-size-beyond-map.gguf', 'llama.cpp: xcda_blob_size', 'format', 'do not hold a trie of 4096',
+    keys=keys(UNIGRAM, charsmap(one_key(0x61), b'ab\0', 4096)))
+bad('charsmap-size-wraps.gguf', 'llama.cpp: xcda_blob_size', 'format', 'do not hold a trie of 4294967292',
+    keys=keys(UNIGRAM, charsmap(one_key(0x61), b'ab\0', 0xfffffffc)))
+bad('charsmap-size-odd.gguf', '', 'format', 'do not hold a trie of 1022',
+    keys=keys(UNIGRAM, charsmap(one_key(0x61), b'ab\0', 1022)))
+bad('charsmap-replacement-without-end.gguf', 'llama.cpp: unterminated string', 'format', 'the last replacement',
+    keys=keys(UNIGRAM, charsmap(one_key(0x61), b'ab')))
+bad('charsmap-without-replacements.gguf', '', 'format', 'the last replacement',
+    keys=keys(UNIGRAM, charsmap(one_key(0x61), b'')))
+bad('charsmap-replacement-of-256-bytes.gguf', '', 'format', 'has 256 bytes; at most 255',
+    keys=keys(UNIGRAM, charsmap(one_key(0x61), b'a' * 256 + b'\0')))
+bad('charsmap-child-outside.gguf', 'llama.cpp: index out of array bounds in XCDA', 'ok', '',
+    keys=keys(UNIGRAM, charsmap(one_key(0x61, offset=0x1fffff), b'ab\0')))
+bad('charsmap-leaf-outside.gguf', 'llama.cpp: index out of array bounds in XCDA', 'ok', '',
+    keys=keys(UNIGRAM, charsmap(one_key(0x61, leaf=0xfffff), b'ab\0')))
+bad('charsmap-replacement-outside.gguf', 'llama.cpp: index out of array bounds in precompiled charsmap', 'ok', '',
+    keys=keys(UNIGRAM, charsmap(one_key(0x61, value=0x7fffffff), b'ab\0')))
+bad('charsmap-of-texts.gguf', 'llama.cpp #26690', 'format', MAP + ' is no array of bytes',
+    keys=keys(UNIGRAM, {MAP: array(MAP, STRING, ['a', 'b'])}))
+bad('charsmap-is-a-number.gguf', 'llama.cpp #26690', 'format', MAP + ' is no array of bytes',
+    keys=keys(UNIGRAM, key(MAP, U32, 7)))
+
+# WordPiece
+WORDPIECE = keys(key('tokenizer.ggml.model', STRING, 'bert'), {'tokenizer.ggml.pre': None, MERGES: None})
+bad('wordpiece.gguf', '', 'ok', '', keys=WORDPIECE)
+bad('wordpiece-without-special-tokens.gguf', '', 'ok', '', keys=keys(WORDPIECE, {TYPES: array(TYPES, I32, [1, 1, 1, 1])}))
+bad('wordpiece-all-unknown.gguf', '', 'ok', '', keys=keys(WORDPIECE, {TYPES: array(TYPES, I32, [2, 2, 2, 2])}))
+bad('wordpiece-ids-outside.gguf', 'CVE-2026-21869', 'ok', '',
+    keys=keys(WORDPIECE, key('tokenizer.ggml.cls_token_id', U32, 0xffffffff),
+              key('tokenizer.ggml.seperator_token_id', I32, -1), key('tokenizer.ggml.unknown_token_id', U64, 1 << 63)))
+bad('wordpiece-separator-is-a-float.gguf', 'llama.cpp #26690', 'format',
+    'tokenizer.ggml.seperator_token_id is not an integer',
+    keys=keys(WORDPIECE, key('tokenizer.ggml.seperator_token_id', F32, 1.0)))
+bad('wordpiece-empty-tokens.gguf', '', 'ok', '',
+    keys=keys(WORDPIECE, {TOKENS: array(TOKENS, STRING, ['', '', '\u2581', ''])}))
+
 bad('end-token-outside.gguf', 'CVE-2026-21869', 'ok', '', keys=key('tokenizer.ggml.eos_token_id', I64, -1))
 bad('end-token-is-a-text.gguf', 'llama.cpp #26690', 'format', 'tokenizer.ggml.eos_token_id is not an integer',
     keys=key('tokenizer.ggml.eos_token_id', STRING, '</s>'))

@@ -23,6 +23,16 @@ static void every_id_of_phi_3_is_that_of_the_reference(void **state) {
   check_model("phi-3", "spm");
 }
 
+/* No space in front; runs of spaces and line breaks and a tag are user-defined tokens, written with spaces. */
+static void every_id_of_a_model_like_gemma_is_that_of_sentencepiece(void **state) {
+  (void)state;
+  vocabulary opened = open_vocabulary(FIXTURES "trained-spm.gguf");
+  assert_string_equal(nk_tokenizer_name(opened.tokenizer), "spm");
+  assert_true(nk_tokenizer_adds_bos(opened.tokenizer));
+  assert_int_equal(check_strings(opened.tokenizer, FIXTURES "trained-spm.json", "ids_special", false), 1164);
+  close_vocabulary(&opened);
+}
+
 static void every_id_of_bge_is_that_of_its_own_tokenizer(void **state) {
   (void)state;
   check_model("bert-bge", "wordpiece");
@@ -53,16 +63,8 @@ static void assert_gives(header *made, const char *text, bool special, const int
   free(made->bytes);
 }
 
-static const char *const few[] = {"<unk>",
-                                  "a",
-                                  "b",
-                                  "ab",
-                                  "ba",
-                                  "\xE2\x96\x81",
-                                  "\xE2\x96\x81\x61",
-                                  "<0x63>",
-                                  "<0x-1>",
-                                  "<0xZZ>"};
+static const char *const few[] = {"<unk>",  "a",      "b",     "ab", "ba", "\xE2\x96\x81", "\xE2\x96\x81\x61",
+                                  "<0x63>", "<0x-1>", "<0xZZ>"};
 static const int32_t few_types[] = {2, 1, 1, 1, 1, 1, 1, 6, 6, 6};
 
 static void the_best_score_is_merged_first_and_of_equal_ones_the_leftmost(void **state) {
@@ -197,6 +199,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_id_of_llama_2_is_that_of_the_reference),
       cmocka_unit_test(every_id_of_phi_3_is_that_of_the_reference),
+      cmocka_unit_test(every_id_of_a_model_like_gemma_is_that_of_sentencepiece),
       cmocka_unit_test(every_id_of_bge_is_that_of_its_own_tokenizer),
       cmocka_unit_test(the_best_score_is_merged_first_and_of_equal_ones_the_leftmost),
       cmocka_unit_test(issue_25969_a_byte_token_without_two_hex_digits_is_text),

@@ -1,5 +1,5 @@
-/* SentencePiece's unigram model: every id of two trained models (tests/reference/make_unigram.py), the rules one by one on
-   vocabularies made on the spot, and normalization maps that lie. */
+/* SentencePiece's unigram model: every id of two trained models (tests/reference/make_sentencepiece.py), the rules one by
+   one on vocabularies made on the spot, and normalization maps that lie. */
 #include "tokenizer_fixture.h"
 
 #include "tokenizer/charsmap.h"
@@ -15,6 +15,13 @@ static void every_id_of_a_model_like_xlm_r_is_that_of_the_reference(void **state
   assert_int_equal(nk_tokenizer_bos(opened.tokenizer), 0);
   assert_int_equal(nk_tokenizer_eos(opened.tokenizer), 2);
   assert_int_equal(check_strings(opened.tokenizer, FIXTURES "trained-unigram.json", "ids_special", true), 963);
+  close_vocabulary(&opened);
+}
+
+static void every_id_of_a_model_with_a_map_of_its_own_is_that_of_the_reference(void **state) {
+  (void)state;
+  vocabulary opened = open_vocabulary(FIXTURES "trained-unigram-rules.gguf");
+  assert_int_equal(check_strings(opened.tokenizer, FIXTURES "trained-unigram-rules.json", "ids_special", true), 392);
   close_vocabulary(&opened);
 }
 
@@ -407,6 +414,7 @@ static void a_megabyte_of_one_letter_is_encoded(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_id_of_a_model_like_xlm_r_is_that_of_the_reference),
+      cmocka_unit_test(every_id_of_a_model_with_a_map_of_its_own_is_that_of_the_reference),
       cmocka_unit_test(every_id_of_a_model_with_byte_tokens_is_that_of_the_reference),
       cmocka_unit_test(the_highest_sum_of_scores_wins_and_of_equal_ones_the_longer_last_token),
       cmocka_unit_test(what_no_token_covers_is_unknown_and_its_neighbours_are_one),
