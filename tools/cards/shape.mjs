@@ -5,7 +5,7 @@
  *          with it. Each tensor is {name, rows, cols (0 rows: a vector of cols), type}.
  * Formats  F32, F16, Q8_0, Q4_1 and Q4_K_M, with the mixtures that llama.cpp's quantizer writes: a finer format for the
  *          head (or the tied embeddings), with Q4_K_M also for the values and the way down of some layers and for fused
- *          projections; where a row is no multiple of 256 the format of 32 that comes next.
+ *          projections; where a row is no multiple of 256 the format of 32 that comes next. Learned positions are F32.
  * Limits   The architectures of models/*.json.
  */
 
@@ -58,6 +58,7 @@ const FALLBACK = /** @type {Record<string, string>} */ ({ Q4_K: 'Q5_0', Q5_K: 'Q
  * @param {string} format of the file @param {string} role @param {number} layer @param {Shape} shape @param {number} cols
  */
 function typeOf(format, role, layer, shape, cols) {
+  if (role === 'position_embd') return 'F32'
   const head = role === 'output' || (role === 'token_embd' && shape.tied)
   let type = format
   if (format === 'Q4_K_M') {
