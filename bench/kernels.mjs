@@ -14,21 +14,21 @@ const WHAT = { gemm_q8: 0, gemm_f32: 1, gemm_t: 2, quantize: 3, gather: 4, pack:
 /** [what, tokens, rows, cols, formats]: a layer of SmolLM2 in cache, matrices from memory, and the small kernels. */
 const CASES = /** @type {[keyof typeof WHAT, number, number, number, string][]} */ ([
   ['read', 1, 196608, 576, 'Q4_1'],
-  ['gemm_q8', 1, 1536, 576, 'Q4_1 Q4_0 Q8_0'],
+  ['gemm_q8', 1, 1536, 576, 'Q4_1 Q4_0 Q8_0 Q5_0 Q5_1 IQ4_NL'],
   ['gemm_q8', 1, 196608, 576, 'Q4_1'],
   ['gemm_q8', 1, 49152, 576, 'Q8_0'],
   ['gemm_q8', 2, 1536, 576, 'Q4_1'],
   ['gemm_q8', 4, 1536, 576, 'Q4_1'],
-  ['gemm_q8', 128, 1536, 576, 'Q4_1 Q4_0 Q8_0'],
+  ['gemm_q8', 128, 1536, 576, 'Q4_1 Q4_0 Q8_0 Q5_0 Q5_1 IQ4_NL'],
   ['gemm_q8', 128, 576, 1536, 'Q4_1'],
-  ['gemm_f32', 1, 1536, 576, 'Q4_1 Q4_0 Q8_0 F16 BF16 F32'],
-  ['gemm_f32', 128, 1536, 576, 'Q4_1 Q4_0 Q8_0 F16 BF16 F32'],
+  ['gemm_f32', 1, 1536, 576, 'Q4_1 Q4_0 Q8_0 Q5_1 IQ4_NL F16 BF16 F32'],
+  ['gemm_f32', 128, 1536, 576, 'Q4_1 Q4_0 Q8_0 Q5_1 IQ4_NL F16 BF16 F32'],
   ['gemm_t', 4, 1536, 576, 'Q4_1'],
   ['gemm_t', 8, 1536, 576, 'Q4_1'],
-  ['gemm_t', 128, 1536, 576, 'Q4_1 Q4_0 Q8_0 F16 BF16 F32'],
+  ['gemm_t', 128, 1536, 576, 'Q4_1 Q4_0 Q8_0 Q5_1 IQ4_NL F16 BF16 F32'],
   ['quantize', 128, 8, 576, 'Q4_1'],
   ['gather', 1, 1536, 576, 'Q4_1 Q8_0'],
-  ['pack', 1, 1536, 576, 'Q4_1 Q8_0 F32'],
+  ['pack', 1, 1536, 576, 'Q4_1 Q8_0 Q5_1 F32'],
   ['unpack', 1, 1536, 576, 'Q4_1'],
 ])
 
@@ -91,7 +91,7 @@ export async function measure(bytes, { filter = '', rounds = 7, isas = ISAS, onR
 export function line(r) {
   const size = `${r.rows}x${r.cols}`
   return (
-    `${r.what.padEnd(9)}${r.format.padEnd(6)}${r.isa.padEnd(9)}m=${String(r.m).padEnd(4)}${size.padEnd(12)}`
+    `${r.what.padEnd(9)}${r.format.padEnd(7)}${r.isa.padEnd(9)}m=${String(r.m).padEnd(4)}${size.padEnd(12)}`
     + `${r.gops.toFixed(2).padStart(8)} Gop/s ${r.gbps.toFixed(2).padStart(7)} GB/s `
     + `${(r.seconds * 1e6).toFixed(1).padStart(9)} us`
   )

@@ -6,6 +6,7 @@
  * wasm_i16x8_relaxed_dot_i8x16_i7x16(a, w)  int16 lane i = a[2i] w[2i] + a[2i+1] w[2i+1]. If the second operand is in
  *                                           0..127 (engines differ in its sign) and the sum within int16 (they differ in
  *                                           saturation), all agree.
+ * wasm_i8x16_relaxed_swizzle(table, index)  agrees for indices 0..15.
  */
 #ifndef NOOK_KERNELS_RELAXED_H
 #define NOOK_KERNELS_RELAXED_H

@@ -8,7 +8,7 @@
 #include "kernels/act.h"
 #include "kernels/ops.h"
 
-/* One row of one block of 32: integer levels q (|q| <= 128) with W[lane, k] = scale * q[k] + minimum. */
+/* One row of one block of 32: integer levels q (|q| <= 255) with W[lane, k] = scale * q[k] + minimum. */
 typedef void nk_levels_fn(int32_t *q /* [32] */, float *scale, float *minimum, const uint8_t *group, uint32_t lane,
                           uint32_t block);
 

@@ -26,10 +26,14 @@ typedef struct nk_simd_constants_t {
   uint16_t second16[8];  /* 0x00F0 */
   uint16_t third16[8];   /* 0x0F00 */
   uint16_t odd_byte[8];  /* 0xFF00 */
+  uint16_t even_byte[8]; /* 0x00FF */
   uint32_t half_bits[4]; /* 0x8FFFE000: sign, exponent and fraction of an f16 in their places of an f32 */
   float half_scale[4];   /* 2^112: the difference of the exponents' biases */
   float minus8[4];       /* -8 */
   uint32_t nibble32[4];  /* 0x0000000F */
+  float minus16[4];      /* -16 */
+  float minus127[4];     /* -127 */
+  uint32_t five8[4], five_low3[4], five_high2[4], five_fourth[4], five_fifth[4]; /* simd128/fives.h */
 } nk_simd_constants_t;
 
 extern const nk_simd_constants_t nk_simd_constants;
