@@ -38,18 +38,19 @@ typedef struct layout {
   uint32_t type, fields, offsets[2];
   uint16_t infinite;
   uint32_t sub_scales_at, sub_scales; /* bytes */
+  double level; /* the greatest of the integer product, which a minimum may cancel; formats of 32 */
 } layout;
 
 static const layout layouts[] = {
-    {0, 1, {2, 0}, 0x7F80, 0, 0},      /* F32 */
-    {1, 1, {0, 0}, 0x7C00, 0, 0},      /* F16 */
-    {30, 1, {0, 0}, 0x7F80, 0, 0},     /* BF16 */
-    {2, 1, {0, 0}, 0x7C00, 0, 0},      /* Q4_0 */
-    {3, 2, {0, 2}, 0x7C00, 0, 0},      /* Q4_1 */
-    {8, 1, {0, 0}, 0x7C00, 0, 0},      /* Q8_0 */
-    {6, 1, {0, 0}, 0x7C00, 0, 0},      /* Q5_0 */
-    {7, 2, {0, 2}, 0x7C00, 0, 0},      /* Q5_1 */
-    {20, 1, {0, 0}, 0x7C00, 0, 0},     /* IQ4_NL */
+    {0, 1, {2, 0}, 0x7F80, 0, 0, 0},    /* F32 */
+    {1, 1, {0, 0}, 0x7C00, 0, 0, 0},    /* F16 */
+    {30, 1, {0, 0}, 0x7F80, 0, 0, 0},   /* BF16 */
+    {2, 1, {0, 0}, 0x7C00, 0, 0, 16},   /* Q4_0 */
+    {3, 2, {0, 2}, 0x7C00, 0, 0, 16},   /* Q4_1 */
+    {8, 1, {0, 0}, 0x7C00, 0, 0, 16},   /* Q8_0 */
+    {6, 1, {0, 0}, 0x7C00, 0, 0, 31},   /* Q5_0 */
+    {7, 2, {0, 2}, 0x7C00, 0, 0, 31},   /* Q5_1 */
+    {20, 1, {0, 0}, 0x7C00, 0, 0, 240}, /* IQ4_NL */
 };
 
 static const layout *layout_of(const nk_format *format) {
@@ -176,12 +177,6 @@ static void add_terms(double *reach, const nk_matrix *w, const uint8_t *blocks) 
   free(one), free(row);
 }
 
-/* The largest level of the integer product, which a minimum may cancel. */
-static double largest_level(const nk_format *format) {
-  if (strncmp(format->name, "Q5_", 3) == 0) return 31;
-  return strncmp(format->name, "IQ4_", 4) == 0 ? 240 : 16;
-}
-
 static reference make_reference(const nk_matrix *w, const uint8_t *blocks) {
   const nk_format *format = w->format;
   reference ref = {exact(sizeof(double) * w->rows * w->cols), exact(sizeof(double) * w->rows * w->cols)};
@@ -194,7 +189,7 @@ static reference make_reference(const nk_matrix *w, const uint8_t *blocks) {
       const uint8_t *scales = blocks + r * row_bytes + k / format->block * format->block_bytes + format->scale_at;
       if (format->block == 32) /* level × scale, and the minimum */
         for (uint32_t i = 0; i < format->n_scales; i++)
-          wide += fabs((double)nk_half_to_f32(nk_get16(scales + 2 * i))) * (i == 0 ? largest_level(format) : 1);
+          wide += fabs((double)nk_half_to_f32(nk_get16(scales + 2 * i))) * (i == 0 ? layout_of(format)->level : 1);
       ref.dense[(size_t)r * w->cols + k] = (double)row[k];
       ref.reach[(size_t)r * w->cols + k] = fabs((double)row[k]) + wide;
     }
