@@ -83,7 +83,8 @@ export class Prompts {
     if ('ids' in input) return { ids: input.ids }
     if ('messages' in input) {
       const { bytes, spans } = await this.render(input)
-      return { bytes, spans, addSpecial: false } /* the template writes what the model needs, BOS included */
+      /* A template writes what the model needs, BOS included; the plain form, which has none, leaves that to the file. */
+      return { bytes, spans, addSpecial: (input.chatTemplate ?? this.#chatTemplate) === 'plain' }
     }
     const { prompt } = input
     const addSpecial = input.addSpecial !== false

@@ -191,6 +191,24 @@ describe('a loaded model', () => {
     assert.equal((await given.renderChat({ messages: [{ role: 'user', content: 'hi' }] })).text, '[user]hi[assistant]')
   })
 
+  test('the plain form begins with BOS where the file says so; a template writes its own', async (t) => {
+    const bytes = readFileSync(TINY)
+    const key = 'tokenizer.ggml.add_bos_token'
+    bytes[bytes.indexOf(key) + key.length + 4] = 1
+    const path = join(folder(t), 'adds-bos.gguf')
+    writeFileSync(path, bytes)
+    const adding = await load({ ...OPTIONS, model: path })
+    t.after(() => adding.dispose())
+    const tokens = async (/** @type {any} */ model, /** @type {object} */ more) =>
+      (await model.chat.completions.create({ messages: [{ role: 'user', content: 'hi' }], max_tokens: 1, ...more })).usage
+        .prompt_tokens
+    const plain = { chatTemplate: 'plain' }
+    assert.equal(await tokens(adding, plain), (await tokens(llm, plain)) + 1)
+    assert.equal(await tokens(adding, {}), await tokens(llm, {}))
+    const { text } = await adding.renderChat({ messages: [{ role: 'user', content: 'hi' }], ...plain })
+    assert.equal(await tokens(llm, plain), (await llm.tokenize(text, { special: true, addSpecial: false })).length)
+  })
+
   test('a chat tokenizes its text with the spans of the template: a control token in a message stays text', async () => {
     const bos = await llm.detokenize([llm.info.bos], { special: true })
     assert.ok(bos.length > 1)
