@@ -81,7 +81,7 @@ NOOK_API void nook_unload(nook_context *context);
 
 /* Facts of the loaded (or planned) model, JSON; "{}" when there is none: {architecture, name, license, parameters, bytes,
    types: {Q4_1: n, …}, context, trained_context, vocabulary, sizes: {layers, width, feed_forward, heads, kv_heads,
-   head_dim, window, tied}, tokenizer, template (string or null), bos, eos, memory: {weights, kv, work, total} in bytes,
+   head_dim, window, tied}, tokenizer, template (string or null), bos, eos, encoder, pooling, memory: {weights, kv, work, total} in bytes,
    isa, threads, activations, kv_type, header_sha256, unsupported: [...]}. memory is everything that the model, its session
    and a generation take, but for log-probabilities and a max_tokens beyond the context. */
 NOOK_API const char *nook_info(nook_context *context);
@@ -102,15 +102,18 @@ NOOK_API nk_status nook_tokenize(nook_context *context, const char *text, uint32
 NOOK_API nk_status nook_detokenize(nook_context *context, const int32_t *ids, uint32_t count, uint32_t special,
                                    const char **text, uint32_t *bytes);
 
-/* ---- Evaluation: logits, perplexity, choices ---------------------------------------------------------------------- */
+/* ---- Evaluation: logits, perplexity, embeddings, choices ---------------------------------------------------------- */
 
-/* Evaluates ids and hands out logits of every position from `from` on. options {"chunk"?: tokens a forward pass,
-   "from"?: first position whose logits are wanted (default 0), "reuse"?: bool (default true: keep the common prefix of the
-   KV cache), "nll"?: true (only -log p of the next token, f64, rather than whole rows)}. */
+/* Evaluates ids and hands out a row for every position from `from` on. options {"output"?: "logits" (default) | "hidden"
+   (states after the last norm) | "nll" (-log p of the next token, f64) | "vector" (one row, with the last step: the text's
+   embedding), "chunk"?: tokens a forward pass, "from"?: first position that is wanted (default 0), "reuse"?: bool (default
+   true: keep the common prefix of the KV cache), and for a vector "pooling"?: "auto" (the file's) | "mean" | "cls" |
+   "last", "normalize"?: bool (default true: length 1)}. Encoders have hidden states and vectors only. */
 NOOK_API nk_status nook_eval_begin(nook_context *context, const int32_t *ids, uint32_t count, const char *options);
 typedef struct nook_rows {
-  const float *logits; /* [n_rows, vocabulary], valid until the next step; NULL with nll */
+  const float *values; /* [n_rows, columns], valid until the next step; NULL with nll */
   const double *nll;   /* [n_rows] with nll (the last position has none) */
+  uint32_t columns;    /* vocabulary for logits, the model's width otherwise */
   uint32_t first, n_rows; /* position of the first row */
   uint32_t done, total;   /* tokens evaluated, and to evaluate */
   uint32_t finished;

@@ -15,8 +15,8 @@ import { Memory, Struct } from './memory.js'
  * @typedef {{offset: number, done: number, total: number, destination: number, length: number, file: number,
  *            finished: boolean}} Want
  * One step of an evaluation; addresses are 0 when there is none.
- * @typedef {{logits: number, nll: number, first: number, rows: number, done: number, total: number, finished: boolean}}
- *   Rows
+ * @typedef {{values: number, columns: number, nll: number, first: number, rows: number, done: number, total: number,
+ *            finished: boolean}} Rows
  * One step of a generation. type: 0 prefill, 1 token, 2 shift, 3 done, 4 a piece of a token's work.
  * @typedef {{type: number, token: number, text: string, logprob: number, done: number, total: number,
  *            dropped: number}} GenerateEvent
@@ -273,8 +273,9 @@ export class Capi {
     this.memory.window(at, r.size).fill(0)
     this.#checked(context, name, at)
     return {
-      logits: r.get(at, 'logits'), nll: r.get(at, 'nll'), first: r.get(at, 'first'), rows: r.get(at, 'n_rows'),
-      done: r.get(at, 'done'), total: r.get(at, 'total'), finished: r.get(at, 'finished') !== 0,
+      values: r.get(at, 'values'), columns: r.get(at, 'columns'), nll: r.get(at, 'nll'), first: r.get(at, 'first'),
+      rows: r.get(at, 'n_rows'), done: r.get(at, 'done'), total: r.get(at, 'total'),
+      finished: r.get(at, 'finished') !== 0,
     }
   }
 

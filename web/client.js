@@ -21,6 +21,7 @@ import {
  * @typedef {import('./connection.js').WorkerPort} WorkerPort
  * @typedef {import('./types.d.ts').Progress} Progress
  * @typedef {import('./types.d.ts').Span} Span
+ * @typedef {import('./types.d.ts').Rows} Rows
  */
 
 const LOAD_KEYS = /** @type {const} */ ([
@@ -112,7 +113,7 @@ export class Model {
     checkKeys(options, ['chunk', 'signal', 'abortSignal', 'onProgress'], 'nll')
     const { nll } = await this.#connection.call(
       'evaluate',
-      { ids: idsOf(ids), nll: true, ...(options.chunk === undefined ? {} : { chunk: options.chunk }) },
+      { ids: idsOf(ids), output: 'nll', ...(options.chunk === undefined ? {} : { chunk: options.chunk }) },
       { signal: signalOf(options), what: 'The evaluation', onEvent: (event) => progress(options, event) },
     )
     return nll
@@ -123,19 +124,35 @@ export class Model {
    * @param {ArrayLike<number>} ids
    * @param {{chunk?: number, from?: number, signal?: AbortSignal, abortSignal?: AbortSignal, onProgress?: (progress:
    *   Progress) => void}} [options]
-   * @returns {AsyncIterable<{first: number, rows: number, vocabulary: number, data: Float32Array}>} data: [rows,
-   *   vocabulary]
+   * @returns {AsyncIterable<Rows>} columns: the vocabulary
    */
   logits(ids, options = {}) {
-    checkKeys(options, ['chunk', 'from', 'signal', 'abortSignal', 'onProgress'], 'logits')
+    return this.#rows(ids, options, 'logits')
+  }
+
+  /**
+   * Hidden states after the last norm, likewise: what an encoder gives instead of logits.
+   * @param {ArrayLike<number>} ids
+   * @param {{chunk?: number, from?: number, signal?: AbortSignal, abortSignal?: AbortSignal, onProgress?: (progress:
+   *   Progress) => void}} [options]
+   * @returns {AsyncIterable<Rows>} columns: the model's width
+   */
+  hidden(ids, options = {}) {
+    return this.#rows(ids, options, 'hidden')
+  }
+
+  /** @param {ArrayLike<number>} ids @param {any} options @param {'logits' | 'hidden'} output @returns {any} */
+  #rows(ids, options, output) {
+    checkKeys(options, ['chunk', 'from', 'signal', 'abortSignal', 'onProgress'], output)
     const controller = linked(signalOf(options))
-    /** @type {Stream<{first: number, rows: number, vocabulary: number, data: Float32Array}>} */
+    /** @type {Stream<Rows>} */
     const stream = new Stream(() => controller.abort())
     this.#connection
       .call(
         'evaluate',
         {
           ids: idsOf(ids),
+          output,
           ...(options.chunk === undefined ? {} : { chunk: options.chunk }),
           ...(options.from === undefined ? {} : { from: options.from }),
         },
@@ -144,7 +161,7 @@ export class Model {
           what: 'The evaluation',
           onEvent: (event) => {
             if (event.type === 'rows')
-              stream.push({ first: event.first, rows: event.rows, vocabulary: event.vocabulary, data: event.data })
+              stream.push({ first: event.first, rows: event.rows, columns: event.columns, data: event.data })
             else progress(options, event)
           },
         },
@@ -153,7 +170,7 @@ export class Model {
         () => stream.end(),
         (error) => stream.end(error),
       )
-    return /** @type {any} */ (stream)
+    return stream
   }
 
   /**

@@ -31,6 +31,14 @@ const SHARED_EXTRA_BYTES = 1024 * 1048576
 
 const encoder = new TextEncoder()
 
+/**
+ * output: "logits" (default), "hidden" (states after the last norm), "nll", or "vector" (the text's embedding, which
+ * pooling and normalize are for). Encoders have hidden states and vectors only.
+ * @typedef {{chunk?: number | undefined, from?: number | undefined, reuse?: boolean | undefined, output?: 'logits' | 'hidden'
+ *   | 'nll' | 'vector' | undefined, pooling?: 'auto' | 'mean' | 'cls' | 'last' | undefined, normalize?: boolean | undefined}}
+ *   EvalOptions
+ */
+
 export class Engine {
   /** @type {Capi} */ #capi
   /** @type {number} */ #context
@@ -263,25 +271,25 @@ export class Engine {
   /* ---- Evaluation ---------------------------------------------------------------------------------------------- */
 
   /**
-   * Evaluates ids. Each step yields the rows that are new: with `nll` -log p of the next token (float64 [rows]), else
-   * logits (float32 [rows, vocabulary], a window that lives until the next step).
+   * Evaluates ids. Each step yields the rows that are new: -log p of the next token (output "nll", float64 [rows]), else
+   * logits, hidden states or, with the last step, the text's vector (float32 [rows, columns], a window that lives until
+   * the next step).
    * @param {ArrayLike<number>} ids
-   * @param {{chunk?: number | undefined, from?: number | undefined, nll?: boolean | undefined, reuse?: boolean |
-   *   undefined}} [options]
-   * @returns {Generator<Step & {first: number, rows: number, logits: Float32Array | null, nll: Float64Array | null}, void>}
+   * @param {EvalOptions} [options]
+   * @returns {Generator<Step & {first: number, rows: number, columns: number, values: Float32Array | null, nll:
+   *   Float64Array | null}, void>}
    */
   *eval(ids, options = {}) {
     this.#check()
     const capi = this.#capi
-    const vocabulary = Number(this.#info.vocabulary)
     capi.evalBegin(this.#context, ids, defined(options))
     try {
       for (;;) {
         const step = capi.evalStep(this.#context)
         this.steps++
         yield {
-          done: step.done, total: step.total, first: step.first, rows: step.rows,
-          logits: step.logits === 0 ? null : capi.memory.floats(step.logits, step.rows * vocabulary),
+          done: step.done, total: step.total, first: step.first, rows: step.rows, columns: step.columns,
+          values: step.values === 0 ? null : capi.memory.floats(step.values, step.rows * step.columns),
           nll: step.nll === 0 ? null : capi.memory.doubles(step.nll, step.rows).slice(),
         }
         if (step.finished) return

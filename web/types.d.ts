@@ -19,6 +19,14 @@ export class NookError extends Error {
 }
 
 /** How far something is. `message` only with phase "warning". */
+/** Rows that came together; data is [rows, columns], the first of them of position `first`. */
+export interface Rows {
+  first: number
+  rows: number
+  columns: number
+  data: Float32Array
+}
+
 export interface Progress {
   phase: 'download' | 'resume' | 'load' | 'prefill' | 'shift' | 'warning'
   file: string
@@ -76,6 +84,10 @@ export interface Plan {
   context: number
   trained_context: number
   vocabulary: number
+  /** Reads texts only: embeddings and hidden states, no logits. */
+  encoder: boolean
+  /** What of a text's hidden states becomes its embedding. */
+  pooling: 'mean' | 'cls' | 'last'
   sizes: Record<string, number | boolean>
   tokenizer: string | null
   template: string | null
@@ -317,7 +329,7 @@ export interface Model {
       onProgress?: (progress: Progress) => void
     },
   ): Promise<Float64Array>
-  /** Logits of every position from `from` on; data is [rows, vocabulary]. */
+  /** Logits of every position from `from` on; columns: the vocabulary. */
   logits(
     ids: ArrayLike<number>,
     options?: {
@@ -327,7 +339,18 @@ export interface Model {
       abortSignal?: AbortSignal
       onProgress?: (progress: Progress) => void
     },
-  ): AsyncIterableIterator<{ first: number; rows: number; vocabulary: number; data: Float32Array }>
+  ): AsyncIterableIterator<Rows>
+  /** Hidden states after the last norm, likewise: what an encoder gives instead of logits; columns: the width. */
+  hidden(
+    ids: ArrayLike<number>,
+    options?: {
+      chunk?: number
+      from?: number
+      signal?: AbortSignal
+      abortSignal?: AbortSignal
+      onProgress?: (progress: Progress) => void
+    },
+  ): AsyncIterableIterator<Rows>
   perplexity(
     text: string | Uint8Array,
     options?: {

@@ -105,7 +105,8 @@ class WorkerCore {
       }
       /** @type {ArrayBuffer[]} */
       const transfer = []
-      const data = result instanceof Int32Array || result instanceof Uint8Array ? result : result?.nll
+      const plain = result instanceof Int32Array || result instanceof Uint8Array
+      const data = plain ? result : (result?.nll ?? result?.vector)
       if (data?.buffer instanceof ArrayBuffer) transfer.push(data.buffer)
       this.#port.post({ type, id, result }, transfer)
     } catch (error) {
@@ -526,29 +527,35 @@ class WorkerCore {
   }
 
   /**
-   * @param {{ids: Int32Array | number[], nll?: boolean, chunk?: number, from?: number, reuse?: boolean}} args
+   * @param {{ids: Int32Array | number[]} & import('./engine.js').EvalOptions} args
    * @param {Call} call
    */
-  async #evaluate(args, call) {
+  async #evaluate({ ids, ...options }, call) {
     const engine = this.#ready()
-    const vocabulary = Number(engine.info.vocabulary)
-    const all = args.nll === true ? new Float64Array(Math.max(0, args.ids.length - 1 - (args.from ?? 0))) : null
-    const steps = engine.eval(args.ids, { nll: args.nll === true, chunk: args.chunk, from: args.from, reuse: args.reuse })
+    const from = options.from ?? 0
+    /** @type {{nll?: Float64Array, vector?: Float32Array}} */
+    const result = {}
+    if (options.output === 'nll') result.nll = new Float64Array(Math.max(0, ids.length - 1 - from))
+    const steps = engine.eval(ids, options)
     try {
       for (const step of steps) {
-        if (step.logits !== null && step.rows > 0) {
-          const data = new Float32Array(step.logits.length) /* unshared, so that it can be handed over */
-          data.set(step.logits)
-          this.#event(call, { type: 'rows', first: step.first, rows: step.rows, vocabulary, data }, [data.buffer])
+        if (step.values !== null && step.rows > 0) {
+          const data = new Float32Array(step.values.length) /* unshared, so that it can be handed over */
+          data.set(step.values)
+          if (options.output === 'vector') result.vector = data
+          else {
+            const { first, rows, columns } = step
+            this.#event(call, { type: 'rows', first, rows, columns, data }, [data.buffer])
+          }
         }
-        if (all !== null && step.nll !== null) {
-          const at = step.first - (args.from ?? 0)
-          all.set(step.nll.subarray(0, Math.max(0, Math.min(step.rows, all.length - at))), at)
+        if (result.nll !== undefined && step.nll !== null) {
+          const at = step.first - from
+          result.nll.set(step.nll.subarray(0, Math.max(0, Math.min(step.rows, result.nll.length - at))), at)
         }
         this.#event(call, { type: 'prefill', loaded: step.done, total: step.total })
         await this.#between(call, 'The evaluation')
       }
-      return all === null ? {} : { nll: all }
+      return result
     } finally {
       steps.return(undefined)
     }

@@ -17,9 +17,9 @@ static const field SPAN_FIELDS[] = {
     FIELD(nook_span, start, "u32"), FIELD(nook_span, length, "u32"), FIELD(nook_span, parse_special, "u32"),
 };
 static const field ROWS_FIELDS[] = {
-    FIELD(nook_rows, logits, "ptr"), FIELD(nook_rows, nll, "ptr"),    FIELD(nook_rows, first, "u32"),
-    FIELD(nook_rows, n_rows, "u32"), FIELD(nook_rows, done, "u32"),   FIELD(nook_rows, total, "u32"),
-    FIELD(nook_rows, finished, "u32"),
+    FIELD(nook_rows, values, "ptr"),    FIELD(nook_rows, nll, "ptr"),  FIELD(nook_rows, columns, "u32"),
+    FIELD(nook_rows, first, "u32"),     FIELD(nook_rows, n_rows, "u32"), FIELD(nook_rows, done, "u32"),
+    FIELD(nook_rows, total, "u32"),     FIELD(nook_rows, finished, "u32"),
 };
 static const field EVENT_FIELDS[] = {
     FIELD(nook_event, type, "u32"),       FIELD(nook_event, token, "i32"), FIELD(nook_event, text, "ptr"),

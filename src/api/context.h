@@ -27,6 +27,7 @@ struct nook_context {
 
   nk_loader *loader;
   bool plan_only, planned; /* headers only; headers understood */
+  bool kv_asked;           /* the cache's type was asked for */
   nk_session_options wanted; /* of the model being loaded */
   nk_session_options chosen; /* of the loaded model: resolved */
   nk_model *model;

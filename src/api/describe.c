@@ -123,6 +123,13 @@ static bool add_tokenizer(cJSON *object, const nk_gguf *gguf) {
   return written > 0 && nk_json_text(object, "tokenizer", name, strlen(name));
 }
 
+/* "encoder": reads texts only; "pooling": how its rows, or a decoder's, become one vector. */
+static bool add_encoder(cJSON *object, const nk_config *config) {
+  static const char *const names[] = {"mean", "mean", "cls", "last"};
+  return cJSON_AddBoolToObject(object, "encoder", config->arch != NULL && config->arch->encoder) != NULL &&
+         cJSON_AddStringToObject(object, "pooling", names[config->pooling]) != NULL;
+}
+
 nk_status nk_context_describe(nook_context *context, const nk_load_plan *plan) {
   const nk_model *model = nk_loader_model(context->loader);
   const nk_config *config = &model->config;
@@ -136,7 +143,7 @@ nk_status nk_context_describe(nook_context *context, const nk_load_plan *plan) {
                add_config(info, model) && add_tokenizer(info, gguf) &&
                add_text(info, "template", gguf, "tokenizer.chat_template") &&
                add_integer(info, "bos", gguf, "tokenizer.ggml.bos_token_id") &&
-               add_integer(info, "eos", gguf, "tokenizer.ggml.eos_token_id") && add_memory(info, context, plan, model) &&
+               add_integer(info, "eos", gguf, "tokenizer.ggml.eos_token_id") && add_encoder(info, config) && add_memory(info, context, plan, model) &&
                add_run(info, context) && add_hash(info, context->loader) &&
                add_unsupported(info, nk_loader_problems(context->loader));
   if (!whole) {

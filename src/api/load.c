@@ -101,6 +101,7 @@ nk_status nook_load_begin(nook_context *context, const char *options) {
                                          .kv = kv == UINT32_MAX ? kv_default : (nk_kv_type)kv};
   cJSON_free(context->info_text); /* an earlier plan's facts would look like this file's */
   context->info_text = NULL;
+  context->kv_asked = kv != UINT32_MAX;
   context->plan_only = plan;
   context->planned = false;
   context->operation = NK_LOADING;
@@ -119,6 +120,8 @@ static nk_status planned(nook_context *context) {
   if (context->chosen.context == 0) {
     context->chosen.context = config->context < CONTEXT_DEFAULT ? config->context : CONTEXT_DEFAULT;
   }
+  /* An encoder's cache is one layer of one text: nothing is saved by rounding it. */
+  if (config->arch != NULL && config->arch->encoder && !context->kv_asked) context->chosen.kv = NK_KV_F32;
   if (config->arch != NULL && config->arch->rope == NK_ROPE_NONE && context->chosen.context > config->context) {
     return nk_fail_hint(&context->error, NK_STATUS_DATA, "Ask for at most that many.",
                         "the model has learned %u positions, a context of %u is more than that", config->context,

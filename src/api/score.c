@@ -7,19 +7,21 @@ nk_status nook_eval_begin(nook_context *context, const int32_t *ids, uint32_t co
   nk_status status = nk_context_ready(context);
   if (status != NK_STATUS_OK) return status;
   if (ids == NULL && count > 0) return nk_fail(&context->error, NK_STATUS_DATA, "the tokens are missing");
-  uint32_t chunk = 0, from = 0;
-  bool reuse = true, nll = false;
+  uint32_t chunk = 0, from = 0, output = NK_SCORE_LOGITS, pooling = 0;
+  bool reuse = true, normalize = true;
   const nk_json_option table[] = {
       {.key = "chunk", .kind = NK_JSON_U32, .target = &chunk, .min = 1, .max = NK_BATCH_MAX},
       {.key = "from", .kind = NK_JSON_U32, .target = &from, .min = 0, .max = NK_MAX_CONTEXT},
       {.key = "reuse", .kind = NK_JSON_BOOL, .target = &reuse},
-      {.key = "nll", .kind = NK_JSON_BOOL, .target = &nll},
+      {.key = "output", .kind = NK_JSON_CHOICE, .target = &output, .choices = "logits|hidden|nll|vector"},
+      {.key = "pooling", .kind = NK_JSON_CHOICE, .target = &pooling, .choices = NK_POOLING_NAMES},
+      {.key = "normalize", .kind = NK_JSON_BOOL, .target = &normalize},
   };
   status = nk_json_options(options, table, sizeof table / sizeof table[0], NULL, &context->error);
   if (status != NK_STATUS_OK) return status;
-  const nk_score_options wanted = {.chunk = chunk, .from = from, .reuse = reuse, .nll = nll};
-  status =
-      nk_score_rows_begin(&context->score, context->session, context->model->vocab, ids, count, &wanted, &context->error);
+  const nk_score_options wanted = {.chunk = chunk, .from = from, .reuse = reuse, .normalize = normalize,
+                                   .output = (nk_score_output)output, .pooling = (nk_pooling)pooling};
+  status = nk_score_rows_begin(&context->score, context->session, context->model, ids, count, &wanted, &context->error);
   if (status == NK_STATUS_OK) context->operation = NK_EVALUATING;
   return status;
 }
@@ -33,8 +35,8 @@ nk_status nook_eval_step(nook_context *context, nook_rows *rows) {
     nook_eval_end(context);
     return status;
   }
-  *rows = (nook_rows){.logits = got.logits, .nll = got.nll, .first = got.first, .n_rows = got.n, .done = got.done,
-                      .total = got.total, .finished = got.finished};
+  *rows = (nook_rows){.values = got.values, .nll = got.nll, .columns = got.columns, .first = got.first, .n_rows = got.n,
+                      .done = got.done, .total = got.total, .finished = got.finished};
   return NK_STATUS_OK;
 }
 
@@ -55,7 +57,7 @@ nk_status nook_choices_begin(nook_context *context, const int32_t *ids, uint32_t
   if (status != NK_STATUS_OK) return status;
   if (n_choices > 0 && ((ids == NULL && count > 0) || choice_ids == NULL || choice_start == NULL))
     return nk_fail(&context->error, NK_STATUS_DATA, "the tokens of the prompt or of the choices are missing");
-  status = nk_score_choices_begin(&context->score, context->session, context->model->vocab, ids, count, choice_ids,
+  status = nk_score_choices_begin(&context->score, context->session, context->model, ids, count, choice_ids,
                                   choice_start, n_choices, &context->error);
   if (status == NK_STATUS_OK) context->operation = NK_CHOOSING;
   return status;

@@ -128,7 +128,8 @@ nk_status nk_generation_begin(nk_generation **out, nk_session *session, const nk
   if (g == NULL) return nk_fail(error, NK_STATUS_MEMORY, "no memory to generate");
   g->session = session;
   g->model = model;
-  nk_status status = nk_generation_options_read(&g->options, options, model->vocab, error);
+  nk_status status = nk_session_need_head(g->session, error);
+  if (status == NK_STATUS_OK) status = nk_generation_options_read(&g->options, options, model->vocab, error);
   g->max_tokens = g->options.max_tokens == UINT32_MAX ? context : g->options.max_tokens;
   /* Without dropping the middle the context ends it before: no room is set aside for more. */
   if (!g->options.shift && g->max_tokens > context) g->max_tokens = context;

@@ -1,6 +1,7 @@
 /* score.c: see score.h. */
 #include "generate/score.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,12 +9,15 @@
 
 struct nk_score {
   nk_session *session;
+  const nk_model *model;
   uint32_t vocab;
   int32_t *ids; /* [n]: the prompt */
   uint32_t n;
   nk_score_options options;
   uint32_t row; /* rows of the batch that was done last which have been handed out */
   double nll[NK_LOGIT_ROWS];
+  double *sums_of_hidden; /* [d], of the vector */
+  float *vector;          /* [d] */
 
   int32_t *choices; /* [start[n_choices]] */
   uint32_t *start;  /* [n_choices + 1] */
@@ -28,12 +32,14 @@ void nk_score_free(nk_score *score) {
   free(score->choices);
   free(score->start);
   free(score->sums);
+  free(score->sums_of_hidden);
+  free(score->vector);
   free(score);
 }
 
 /* A score over a copy of the ids, the cache trimmed to what of it may stay. */
-static nk_status begin(nk_score **out, nk_session *session, uint32_t vocab, const int32_t *ids, uint32_t n, uint32_t keep,
-                       uint32_t chunk, nk_error *error) {
+static nk_status begin(nk_score **out, nk_session *session, const nk_model *model, const int32_t *ids, uint32_t n,
+                       uint32_t keep, uint32_t chunk, nk_error *error) {
   *out = NULL;
   if (n == 0) return nk_fail(error, NK_STATUS_DATA, "there are no tokens to evaluate");
   nk_score *score = calloc(1, sizeof *score);
@@ -44,7 +50,8 @@ static nk_status begin(nk_score **out, nk_session *session, uint32_t vocab, cons
   }
   memcpy(score->ids, ids, n * sizeof *ids);
   score->session = session;
-  score->vocab = vocab;
+  score->model = model;
+  score->vocab = model->vocab;
   score->n = n;
   uint32_t matched = nk_session_match(session, ids, n);
   nk_session_trim(session, matched < keep ? matched : keep);
@@ -60,15 +67,64 @@ static nk_status begin(nk_score **out, nk_session *session, uint32_t vocab, cons
 
 /* ---- Rows ----------------------------------------------------------------------------------------------------------- */
 
-nk_status nk_score_rows_begin(nk_score **out, nk_session *session, uint32_t vocab, const int32_t *ids, uint32_t n,
+nk_status nk_score_rows_begin(nk_score **out, nk_session *session, const nk_model *model, const int32_t *ids, uint32_t n,
                               const nk_score_options *options, nk_error *error) {
+  *out = NULL;
+  bool vector = options->output == NK_SCORE_VECTOR, logits = options->output == NK_SCORE_LOGITS;
+  nk_status status = logits || options->output == NK_SCORE_NLL ? nk_session_need_head(session, error) : NK_STATUS_OK;
+  if (status != NK_STATUS_OK) return status;
   if (options->from >= n && n > 0) {
     *out = NULL;
     return nk_fail(error, NK_STATUS_DATA, "the first wanted position %u is not among the %u tokens", options->from, n);
   }
-  nk_status status = begin(out, session, vocab, ids, n, options->reuse ? options->from : 0, options->chunk, error);
-  if (status == NK_STATUS_OK) (*out)->options = *options;
-  return status;
+  status = begin(out, session, model, ids, n, options->reuse ? options->from : 0, options->chunk, error);
+  if (status != NK_STATUS_OK) return status;
+  nk_score *score = *out;
+  score->options = *options;
+  if (!vector) return NK_STATUS_OK;
+  uint32_t d = model->config.width;
+  score->sums_of_hidden = calloc(d, sizeof *score->sums_of_hidden);
+  score->vector = malloc(d * sizeof *score->vector);
+  if (score->sums_of_hidden != NULL && score->vector != NULL) return NK_STATUS_OK;
+  nk_session_trim(session, 0);
+  nk_score_free(score);
+  *out = NULL;
+  return nk_fail(error, NK_STATUS_MEMORY, "no memory for a vector of %u numbers", d);
+}
+
+/* Of the hidden states [n, d] of the positions from `first` on, what counts for the vector. */
+static void pool_rows(nk_score *score, const float *hidden, uint32_t first, uint32_t n) {
+  uint32_t d = score->model->config.width;
+  nk_pooling pooling = score->options.pooling != 0 ? score->options.pooling : score->model->config.pooling;
+  for (uint32_t i = 0; i < n; i++, hidden += d) {
+    if (pooling == NK_POOLING_CLS && first + i != 0) continue;
+    if (pooling == NK_POOLING_LAST && first + i != score->n - 1) continue;
+    for (uint32_t j = 0; j < d; j++) score->sums_of_hidden[j] += (double)hidden[j];
+  }
+}
+
+/* The mean has the sum's direction; its length matters only where the vector keeps it. */
+static void finish_vector(nk_score *score, nk_score_rows *rows) {
+  uint32_t d = score->model->config.width;
+  nk_pooling pooling = score->options.pooling != 0 ? score->options.pooling : score->model->config.pooling;
+  double squares = 0.0, divisor = pooling == NK_POOLING_MEAN ? (double)score->n : 1.0;
+  for (uint32_t j = 0; j < d; j++) squares += score->sums_of_hidden[j] * score->sums_of_hidden[j];
+  if (score->options.normalize && squares > 0.0) divisor = sqrt(squares);
+  for (uint32_t j = 0; j < d; j++) score->vector[j] = (float)(score->sums_of_hidden[j] / divisor);
+  rows->values = score->vector;
+  rows->columns = d;
+  rows->first = 0;
+  rows->n = 1;
+}
+
+/* The losses of the rows of logits [n, vocab] from position rows->first on. */
+static void losses(nk_score *score, const float *logits, uint32_t n, nk_score_rows *rows) {
+  rows->nll = score->nll;
+  for (uint32_t i = 0; i < n && rows->first + i + 1 < score->n; i++) {
+    const float *row = logits + (size_t)i * score->vocab;
+    score->nll[i] = nk_log_sum_exp(row, score->vocab) - (double)row[score->ids[rows->first + i + 1]];
+    rows->n++;
+  }
 }
 
 nk_status nk_score_rows_step(nk_score *score, nk_score_rows *rows, nk_error *error) {
@@ -87,32 +143,39 @@ nk_status nk_score_rows_step(nk_score *score, nk_score_rows *rows, nk_error *err
   }
   uint32_t limit = nk_session_logit_rows(session);
   uint32_t n = count - score->row < limit ? count - score->row : limit;
-  const float *logits = nk_session_logits(session, score->row, n);
-  if (logits == NULL)
+  nk_score_output output = score->options.output;
+  bool hidden = output == NK_SCORE_HIDDEN || output == NK_SCORE_VECTOR;
+  const float *values = hidden ? nk_session_hidden(session, score->row, n) : nk_session_logits(session, score->row, n);
+  if (values == NULL)
     return nk_fail(error, NK_STATUS_INTERNAL, "rows %u to %u of the batch are not there", score->row, score->row + n);
   rows->first = first + score->row;
   rows->done = nk_session_length(session);
   score->row += n;
   rows->finished = score->row >= count && !nk_session_feeding(session);
-  if (!score->options.nll) {
-    rows->logits = logits;
-    rows->n = n;
-    return NK_STATUS_OK;
-  }
-  rows->nll = score->nll;
-  for (uint32_t i = 0; i < n && rows->first + i + 1 < score->n; i++) {
-    const float *row = logits + (size_t)i * score->vocab;
-    score->nll[i] = nk_log_sum_exp(row, score->vocab) - (double)row[score->ids[rows->first + i + 1]];
-    rows->n++;
+  switch (output) {
+    case NK_SCORE_LOGITS:
+    case NK_SCORE_HIDDEN:
+      rows->values = values;
+      rows->columns = hidden ? score->model->config.width : score->vocab;
+      rows->n = n;
+      return NK_STATUS_OK;
+    case NK_SCORE_NLL: losses(score, values, n, rows); return NK_STATUS_OK;
+    case NK_SCORE_VECTOR:
+      pool_rows(score, values, rows->first, n);
+      if (rows->finished) finish_vector(score, rows);
+      return NK_STATUS_OK;
   }
   return NK_STATUS_OK;
 }
 
 /* ---- Choices --------------------------------------------------------------------------------------------------------- */
 
-nk_status nk_score_choices_begin(nk_score **out, nk_session *session, uint32_t vocab, const int32_t *ids, uint32_t n,
-                                 const int32_t *choices, const uint32_t *start, uint32_t n_choices, nk_error *error) {
+nk_status nk_score_choices_begin(nk_score **out, nk_session *session, const nk_model *model, const int32_t *ids,
+                                 uint32_t n, const int32_t *choices, const uint32_t *start, uint32_t n_choices,
+                                 nk_error *error) {
   *out = NULL;
+  nk_status status = nk_session_need_head(session, error);
+  if (status != NK_STATUS_OK) return status;
   if (n_choices == 0) return nk_fail(error, NK_STATUS_DATA, "there are no choices to score");
   uint32_t longest = 0;
   for (uint32_t i = 0; i < n_choices; i++) {
@@ -120,8 +183,9 @@ nk_status nk_score_choices_begin(nk_score **out, nk_session *session, uint32_t v
     if (start[i + 1] - start[i] > longest) longest = start[i + 1] - start[i];
   }
   for (uint32_t i = start[0]; i < start[n_choices]; i++) {
-    if (choices[i] < 0 || (uint32_t)choices[i] >= vocab) {
-      return nk_fail(error, NK_STATUS_DATA, "token %d of a choice is outside the vocabulary of %u", choices[i], vocab);
+    if (choices[i] < 0 || (uint32_t)choices[i] >= model->vocab) {
+      return nk_fail(error, NK_STATUS_DATA, "token %d of a choice is outside the vocabulary of %u", choices[i],
+                     model->vocab);
     }
   }
   if (n > 0 && (uint64_t)n + longest - 1 > nk_session_context(session)) {
@@ -130,7 +194,7 @@ nk_status nk_score_choices_begin(nk_score **out, nk_session *session, uint32_t v
                         nk_session_context(session));
   }
   /* The last token is read again even when it is cached: its logits are needed. */
-  nk_status status = begin(out, session, vocab, ids, n, n > 0 ? n - 1 : 0, 0, error);
+  status = begin(out, session, model, ids, n, n > 0 ? n - 1 : 0, 0, error);
   if (status != NK_STATUS_OK) return status;
   nk_score *score = *out;
   uint32_t total = start[n_choices] - start[0];

@@ -11,19 +11,22 @@
 #define RES(name) NK_RESIDUAL_##name
 
 static const nk_arch ARCHITECTURES[] = {
-    /* name, rotary pairs, activation, norm, its place, residual, embeddings · √d, period of the window, local base, wide */
-    {"llama", NK_ROPE_ADJACENT, ACT(SILU), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0},
-    {"qwen2", NK_ROPE_HALF, ACT(SILU), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0},
-    {"qwen3", NK_ROPE_HALF, ACT(SILU), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0},
-    {"phi3", NK_ROPE_HALF, ACT(SILU), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0},
-    {"gemma", NK_ROPE_HALF, ACT(GELU_TANH), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), true, 0, 0, 0},
-    {"gemma2", NK_ROPE_HALF, ACT(GELU_TANH), NORM(RMS), PLACE(SANDWICH), RES(SEQUENTIAL), true, 2, 0, 46},
-    {"gemma3", NK_ROPE_HALF, ACT(GELU_TANH), NORM(RMS), PLACE(SANDWICH), RES(SEQUENTIAL), true, 6, 10000, 62},
-    {"phi2", NK_ROPE_HALF, ACT(GELU_TANH), NORM(LAYER), PLACE(PRE), RES(BY_NORM), false, 0, 0, 0},
-    {"gptneox", NK_ROPE_HALF, ACT(GELU_ERF), NORM(LAYER), PLACE(PRE), RES(BY_KEY), false, 0, 0, 0},
-    {"stablelm", NK_ROPE_HALF, ACT(SILU), NORM(LAYER), PLACE(PRE), RES(BY_NORM), false, 0, 0, 0},
-    {"gpt2", NK_ROPE_NONE, ACT(GELU_TANH), NORM(LAYER), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0},
-    {"opt", NK_ROPE_NONE, ACT(RELU), NORM(LAYER), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0},
+    /* name, rotary pairs, activation, norm, its place, residual, embeddings · √d, period of the window, local base, wide,
+       encoder */
+    {"llama", NK_ROPE_ADJACENT, ACT(SILU), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0, false},
+    {"qwen2", NK_ROPE_HALF, ACT(SILU), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0, false},
+    {"qwen3", NK_ROPE_HALF, ACT(SILU), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0, false},
+    {"phi3", NK_ROPE_HALF, ACT(SILU), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0, false},
+    {"gemma", NK_ROPE_HALF, ACT(GELU_TANH), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), true, 0, 0, 0, false},
+    {"gemma2", NK_ROPE_HALF, ACT(GELU_TANH), NORM(RMS), PLACE(SANDWICH), RES(SEQUENTIAL), true, 2, 0, 46, false},
+    {"gemma3", NK_ROPE_HALF, ACT(GELU_TANH), NORM(RMS), PLACE(SANDWICH), RES(SEQUENTIAL), true, 6, 10000, 62, false},
+    {"phi2", NK_ROPE_HALF, ACT(GELU_TANH), NORM(LAYER), PLACE(PRE), RES(BY_NORM), false, 0, 0, 0, false},
+    {"gptneox", NK_ROPE_HALF, ACT(GELU_ERF), NORM(LAYER), PLACE(PRE), RES(BY_KEY), false, 0, 0, 0, false},
+    {"stablelm", NK_ROPE_HALF, ACT(SILU), NORM(LAYER), PLACE(PRE), RES(BY_NORM), false, 0, 0, 0, false},
+    {"gpt2", NK_ROPE_NONE, ACT(GELU_TANH), NORM(LAYER), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0, false},
+    {"opt", NK_ROPE_NONE, ACT(RELU), NORM(LAYER), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0, false},
+    {"bert", NK_ROPE_NONE, ACT(GELU_ERF), NORM(LAYER), PLACE(POST_RESIDUAL), RES(SEQUENTIAL), false, 0, 0, 0, true},
+    {"nomic-bert", NK_ROPE_HALF, ACT(SILU), NORM(LAYER), PLACE(POST_RESIDUAL), RES(SEQUENTIAL), false, 0, 0, 0, true},
 };
 
 uint32_t nk_arch_count(void) { return (uint32_t)(sizeof ARCHITECTURES / sizeof ARCHITECTURES[0]); }

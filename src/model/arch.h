@@ -47,6 +47,7 @@ typedef struct nk_arch {
   uint32_t window_period; /* 0: the window holds for every layer; p: every p-th layer sees everything */
   float local_base;       /* rope base of the layers with a window, unless the file says; 0: the same as elsewhere */
   uint32_t wide_layers;   /* with exactly so many layers scores are scaled by 1/√(d / heads), not by the head's size */
+  bool encoder;           /* every token sees the whole text, and there is no head: the output is hidden states */
 } nk_arch;
 
 /* NULL: no row of that name. `name` need not be NUL-terminated. */

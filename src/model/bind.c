@@ -222,8 +222,12 @@ static nk_status bind_layer_norms(binder *b, nk_layer *layer, uint32_t index) {
   char stem[64];
   switch (c->placement) {
     case NK_PLACE_POST_RESIDUAL:
-      NK_TRY(bind_norm(b, &layer->attn_out_norm, NK_STEM("attn_norm"), c->width, true));
-      return bind_norm(b, &layer->ffn_out_norm, NK_STEM("ffn_norm"), c->width, true);
+      if (!has(b, NK_STEM("attn_output_norm"))) {
+        NK_TRY(bind_norm(b, &layer->attn_out_norm, NK_STEM("attn_norm"), c->width, true));
+        return bind_norm(b, &layer->ffn_out_norm, NK_STEM("ffn_norm"), c->width, true);
+      }
+      NK_TRY(bind_norm(b, &layer->attn_out_norm, NK_STEM("attn_output_norm"), c->width, true));
+      return bind_norm(b, &layer->ffn_out_norm, NK_STEM("layer_output_norm"), c->width, true);
     case NK_PLACE_POST_BRANCH: break;
     case NK_PLACE_PRE:
     case NK_PLACE_SANDWICH: {
@@ -292,10 +296,13 @@ static nk_status bind_all(binder *b) {
     uint64_t rows = (uint64_t)c->context + c->position_offset;
     NK_TRY(bind_matrix(b, &model->positions, "position_embd.weight", rows, c->width, true));
   }
+  uint64_t types = elements_of(b, "token_types") / c->width;
+  if (types > 0) NK_TRY(bind_matrix(b, &model->token_types, "token_types.weight", types, c->width, true));
   bool final = c->placement != NK_PLACE_POST_RESIDUAL;
+  NK_TRY(bind_norm(b, &model->embed_norm, "token_embd_norm", c->width, false));
   NK_TRY(bind_norm(b, &model->output_norm, "output_norm", c->width, final));
-  NK_TRY(bind_linear(b, &model->head, "output", model->vocab, c->embed_width, false));
-  model->tied = !present(b, "output.weight");
+  if (!c->arch->encoder) NK_TRY(bind_linear(b, &model->head, "output", model->vocab, c->embed_width, false));
+  model->tied = !c->arch->encoder && !present(b, "output.weight");
   if (c->arch->rope != NK_ROPE_NONE) {
     NK_TRY(bind_vector(b, &model->rope_factors, "rope_freqs.weight", c->n_rot / 2, false));
   }

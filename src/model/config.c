@@ -154,6 +154,23 @@ static nk_status read_extras(nk_config *config, const nk_gguf *gguf, nk_problems
   return NK_STATUS_OK;
 }
 
+/* An encoder must be one by its file too, a decoder must not: with the other mask it would run and be wrong. */
+static nk_status read_encoder(nk_config *config, const nk_gguf *gguf, nk_problems *problems, nk_error *error) {
+  char key[128];
+  bool causal;
+  nk_status status = nk_gguf_get_bool(gguf, key_of(config, key, "attention.causal"), !config->arch->encoder, &causal, error);
+  if (status != NK_STATUS_OK) return status;
+  if (causal == config->arch->encoder) nk_problem(problems, "%s = %s", key, causal ? "true" : "false");
+  uint32_t pooling;
+  if ((status = nk_gguf_get_u32(gguf, key_of(config, key, "pooling_type"), 0, 0, UINT32_MAX, &pooling, error)) !=
+      NK_STATUS_OK) {
+    return status;
+  }
+  if (pooling > NK_POOLING_LAST) nk_problem(problems, "pooling of type %u", pooling);
+  config->pooling = pooling == 0 || pooling > NK_POOLING_LAST ? NK_POOLING_MEAN : (nk_pooling)pooling;
+  return NK_STATUS_OK;
+}
+
 static nk_status read_epsilon(nk_config *config, const nk_gguf *gguf, nk_error *error) {
   char key[128];
   bool rms = config->arch->norm == NK_NORM_RMS;
@@ -221,6 +238,7 @@ nk_status nk_config_read(nk_config *config, const nk_gguf *gguf, nk_problems *pr
   NK_TRY(read_rope(config, gguf, problems, error));
   NK_TRY(read_epsilon(config, gguf, error));
   NK_TRY(read_extras(config, gguf, problems, error));
+  NK_TRY(read_encoder(config, gguf, problems, error));
 #undef NK_TRY
   return NK_STATUS_OK;
 }

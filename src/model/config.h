@@ -28,6 +28,11 @@ typedef struct nk_problems {
 
 void nk_problem(nk_problems *problems, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* What of a text's hidden states is its embedding: their mean, the first token's, or the last token's. The values are the
+   file's (pooling_type). */
+typedef enum nk_pooling { NK_POOLING_MEAN = 1, NK_POOLING_CLS = 2, NK_POOLING_LAST = 3 } nk_pooling;
+#define NK_POOLING_NAMES "auto|mean|cls|last" /* by value; auto: what the file says, else the mean */
+
 typedef struct nk_config {
   const nk_arch *arch; /* NULL: unknown architecture (then it is among the problems and the rest is zero) */
   nk_text arch_name;
@@ -42,6 +47,7 @@ typedef struct nk_config {
   float local_base;            /* rope base of layers with a window, which are not scaled; 0: no difference */
   float attn_scale;            /* of scores, before a soft cap */
   float attn_cap, final_cap;   /* soft caps of scores and of logits; 0: none */
+  nk_pooling pooling;          /* how hidden states become one vector */
 } nk_config;
 
 /* FORMAT for values that cannot be; `problems` for what is merely not ours. */

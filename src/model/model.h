@@ -48,7 +48,9 @@ typedef struct nk_model {
   nk_matrix embedding;     /* [vocab, embed_width] */
   nk_linear embed_in, head_out; /* projections [d, embed_width] and [embed_width, d], or absent */
   nk_matrix positions;     /* [context + offset, d] learned positions, or absent */
-  nk_linear head;          /* [vocab, embed_width]; the embedding's matrix when tied */
+  nk_matrix token_types;   /* [types, d], of which row 0 is added to every token; or absent */
+  nk_norm embed_norm;      /* of the sum of token, position and type, or absent */
+  nk_linear head;          /* [vocab, embed_width]; the embedding's matrix when tied; absent in an encoder */
   bool tied;
   nk_norm output_norm;
   const float *rope_factors; /* [n_rot / 2] divisors of the rotary frequencies, or NULL */

@@ -1,11 +1,14 @@
 /*
  * pass.h: the inside of a session, shared by session.c (the sequence and its steps) and block.c (the layers).
  *
- * Shapes   m: tokens of the batch; d: width; q: n_heads · head_dim; kv: n_kv_heads · head_dim; ff: n_ff.
+ * Shapes   m: tokens of a part; d: width; q: n_heads · head_dim; kv: n_kv_heads · head_dim; ff: n_ff.
+ * Parts    A decoder's batch is one part. An encoder's batch is the whole text: all parts of it enter the cache before the
+ *          first attends, and what is between qkv and x has room for one part.
  */
 #ifndef NOOK_RUN_PASS_H
 #define NOOK_RUN_PASS_H
 
+#include "run/linear.h"
 #include "run/session.h"
 
 /* The steps of one layer, each a bounded piece of work. */
@@ -33,16 +36,17 @@ struct nk_session {
   const int32_t *feed;
   uint32_t feed_n, feed_done, feed_chunk;
   uint32_t batch_n, layer;
+  uint32_t part_first, part_n; /* tokens of the batch that the stage is for */
   nk_stage stage;
   uint32_t rows_first, rows_count; /* the batch that was done last */
 
   float *frequencies, *local_frequencies; /* [n_rot / 2]; of layers with a window where they differ */
   float *turns, *local_turns;             /* [batch, n_rot / 2, 2] cos, sin */
   float *x;           /* [batch, d] the residual stream */
-  float *h;           /* [batch, max(d, q)] a branch's input; attention's output */
   float *qkv;         /* [batch, q + 2 kv] */
-  float *branch;      /* [batch, d] a branch's output */
-  float *ff;          /* [batch, 2 ff] gate | up; [batch, ff] without a gate */
+  float *h;           /* [part, max(d, q)] a branch's input; attention's output */
+  float *branch;      /* [part, d] a branch's output */
+  float *ff;          /* [part, 2 ff] gate | up; [part, ff] without a gate */
   uint8_t *act;       /* quantized input of the current products */
   float *logits;      /* [logit_rows, vocab] */
   float *head_in;     /* [logit_rows, d] */
@@ -54,16 +58,27 @@ struct nk_session {
 uint32_t nk_attention_queries(const nk_config *config, uint32_t context);
 uint64_t nk_attention_scratch(const nk_config *config, uint32_t context);
 
-/* Runs one stage of one layer over the session's batch. */
+/* The cache's layer that the current layer uses: an encoder, which reads each text anew, has one for all. */
+static inline uint32_t nk_kv_layer(const nk_session *session) {
+  return session->model->config.arch->encoder ? 0 : session->layer;
+}
+
+/* y = norm(x) [n], the model's kind of norm; y may be x. */
+void nk_norm_forward(const nk_session *session, float *y, const float *x, const nk_norm *norm, uint32_t n);
+/* Attention of the part: qkv and the cache to h [m, q]. */
+void nk_attention_forward(nk_session *session, const nk_layer *layer);
+/* Runs one stage of one layer over the session's part. */
 void nk_block_stage(nk_session *session, const nk_layer *layer, nk_stage stage);
 /* Multiplications of that stage, for the size of a step; those in float32 count twice. */
 uint64_t nk_block_products(const nk_session *session, const nk_layer *layer, nk_stage stage);
 /* Of attention in one layer, at most, for each of the next n tokens. */
 uint64_t nk_attention_products(const nk_session *session, uint32_t window, uint32_t n);
 
-/* x [batch_n, d] from the token ids of the batch. */
-void nk_embed(nk_session *session, const int32_t *ids, uint32_t n);
-/* logits [n, vocab] of rows [row, row + n) of x. */
+/* x [part_n, d] of the session's part from the batch's token ids. */
+void nk_embed(nk_session *session, const int32_t *ids);
+/* head_in [n, d] of rows [row, row + n) of x: after the last norm. */
+void nk_hidden(nk_session *session, uint32_t row, uint32_t n);
+/* logits [n, vocab] of the same. */
 void nk_head(nk_session *session, uint32_t row, uint32_t n);
 
 #endif

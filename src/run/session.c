@@ -20,7 +20,13 @@ static uint32_t choose_batch(const nk_config *c, uint32_t context, uint32_t want
   return batch > context ? context : batch;
 }
 
-static uint32_t choose_logit_rows(uint32_t vocab) {
+/* Tokens that x and qkv have room for: a batch, which in an encoder is the whole text. */
+static uint32_t batch_room(const nk_session *s) {
+  return s->model->config.arch->encoder ? s->options.context : s->options.batch;
+}
+
+static uint32_t choose_logit_rows(const nk_model *model) {
+  uint32_t vocab = model->config.arch->encoder ? 0 : model->vocab; /* rows of hidden states are short */
   uint64_t rows = (2u << 20) / ((uint64_t)vocab * sizeof(float) + 1);
   return rows < 1 ? 1 : rows > NK_LOGIT_ROWS ? NK_LOGIT_ROWS : (uint32_t)rows;
 }
@@ -28,7 +34,7 @@ static uint32_t choose_logit_rows(uint32_t vocab) {
 /* Carves everything but the cache. */
 static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine) {
   const nk_config *c = &s->model->config;
-  uint64_t m = s->options.batch, d = c->width, q = (uint64_t)c->n_heads * c->head_dim;
+  uint64_t all = batch_room(s), m = s->options.batch, d = c->width, q = (uint64_t)c->n_heads * c->head_dim;
   uint64_t kv = (uint64_t)c->n_kv_heads * c->head_dim;
   /* Quantized activations come in blocks; widths that are none belong to float matrices, which don't use them. */
   uint64_t widest = largest(largest(d, q), largest(c->n_ff, c->embed_width));
@@ -37,18 +43,19 @@ static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine
   uint64_t threads = nk_pool_threads(machine->pool);
   s->tokens = nk_arena_take(arena, s->options.context, sizeof *s->tokens);
   s->frequencies = nk_arena_take(arena, c->n_rot / 2 + 1, sizeof *s->frequencies);
-  s->turns = nk_arena_take(arena, m * c->n_rot, sizeof *s->turns);
+  s->turns = nk_arena_take(arena, all * c->n_rot, sizeof *s->turns);
   if (c->local_base > 0.0f) {
     s->local_frequencies = nk_arena_take(arena, c->n_rot / 2 + 1, sizeof *s->frequencies);
-    s->local_turns = nk_arena_take(arena, m * c->n_rot, sizeof *s->turns);
+    s->local_turns = nk_arena_take(arena, all * c->n_rot, sizeof *s->turns);
   }
-  s->x = nk_arena_take(arena, m * d, sizeof *s->x);
+  s->x = nk_arena_take(arena, all * d, sizeof *s->x);
   s->h = nk_arena_take(arena, m * largest(largest(d, q), c->embed_width), sizeof *s->h);
-  s->qkv = nk_arena_take(arena, m * (q + 2 * kv), sizeof *s->qkv);
+  s->qkv = nk_arena_take(arena, all * (q + 2 * kv), sizeof *s->qkv);
   s->branch = nk_arena_take(arena, largest(m, s->logit_rows) * largest(d, c->embed_width), sizeof *s->branch);
   s->ff = nk_arena_take(arena, m * 2 * c->n_ff, sizeof *s->ff);
   s->act = nk_arena_take(arena, nk_act_bytes(machine->ops, (uint32_t)m, act_cols), 1);
-  s->logits = nk_arena_take_raw(arena, (uint64_t)s->logit_rows * s->model->vocab, sizeof *s->logits);
+  uint64_t vocab = c->arch->encoder ? 0 : s->model->vocab;
+  s->logits = nk_arena_take_raw(arena, s->logit_rows * vocab, sizeof *s->logits);
   s->head_in = nk_arena_take(arena, s->logit_rows * d, sizeof *s->head_in);
   s->head_act = nk_arena_take(arena, nk_act_bytes(machine->ops, s->logit_rows, head_cols), 1);
   s->attention = nk_arena_take(arena, threads * nk_attention_scratch(c, s->options.context), sizeof *s->attention);
@@ -56,13 +63,14 @@ static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine
 
 static void carve_kv(nk_session *s, nk_arena *arena) {
   const nk_config *c = &s->model->config;
-  nk_kv_carve(&s->kv, arena, s->options.kv, c->n_layers, c->n_kv_heads, c->head_dim, s->options.context);
+  uint32_t layers = c->arch->encoder ? 1 : c->n_layers; /* pass.h, nk_kv_layer */
+  nk_kv_carve(&s->kv, arena, s->options.kv, layers, c->n_kv_heads, c->head_dim, s->options.context);
 }
 
 static void resolve(nk_session *s, const nk_model *model, const nk_session_options *options) {
   *s = (nk_session){.model = model, .options = *options};
   s->options.batch = choose_batch(&model->config, options->context, options->batch);
-  s->logit_rows = choose_logit_rows(model->vocab);
+  s->logit_rows = choose_logit_rows(model);
 }
 
 nk_session_plan nk_session_measure(const nk_model *model, const nk_machine *machine, const nk_session_options *options) {
@@ -119,6 +127,7 @@ uint32_t nk_session_rows_first(const nk_session *s) { return s->rows_first; }
 uint32_t nk_session_rows_count(const nk_session *s) { return s->rows_count; }
 
 uint32_t nk_session_match(const nk_session *s, const int32_t *ids, uint32_t n) {
+  if (s->model->config.arch->encoder) return 0;
   uint32_t limit = n < s->length ? n : s->length, i = 0;
   while (i < limit && s->tokens[i] == ids[i]) i++;
   return i;
@@ -134,6 +143,7 @@ void nk_session_trim(nk_session *s, uint32_t length) {
 /* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 nk_status nk_session_feed(nk_session *s, const int32_t *ids, uint32_t n, uint32_t chunk, nk_error *error) {
+  if (s->model->config.arch->encoder) nk_session_trim(s, 0);
   if (n > s->options.context - s->length) {
     return nk_fail_hint(error, NK_STATUS_CONTEXT_FULL,
                         "Shorten the text, load with a larger context, or let the middle be dropped.",
@@ -154,15 +164,29 @@ nk_status nk_session_feed(nk_session *s, const int32_t *ids, uint32_t n, uint32_
   return NK_STATUS_OK;
 }
 
+/* Of n tokens, as many as attention over `seen` further positions leaves room for in a step. */
+static uint32_t tokens_that_fit(const nk_session *s, uint32_t n, uint32_t seen) {
+  const nk_config *c = &s->model->config;
+  uint32_t window = c->arch->window_period == 0 ? c->window : 0;
+  uint64_t tokens = NK_STEP_PRODUCTS / nk_attention_products(s, window, seen) / 4 * 4;
+  if (tokens < 4) tokens = 4;
+  return n < tokens ? n : (uint32_t)tokens;
+}
+
 /* Attention's work grows with what was read before, and a stage of a layer is the smallest piece of a step: further on in a
    long sequence batches become smaller. That changes no bit. */
 static uint32_t next_batch(const nk_session *s) {
-  const nk_config *c = &s->model->config;
   uint32_t left = s->feed_n - s->feed_done, n = left < s->feed_chunk ? left : s->feed_chunk;
-  uint32_t window = c->arch->window_period == 0 ? c->window : 0;
-  uint64_t fitting = NK_STEP_PRODUCTS / nk_attention_products(s, window, n) / 4 * 4;
-  if (fitting < 4) fitting = 4;
-  return n < fitting ? n : (uint32_t)fitting;
+  return s->model->config.arch->encoder ? left : tokens_that_fit(s, n, n);
+}
+
+/* The part that begins at token `first` of the batch becomes the one in work. */
+static void take_part(nk_session *s, uint32_t first) {
+  uint32_t left = s->batch_n - first;
+  s->part_first = first;
+  s->part_n = left;
+  if (!s->model->config.arch->encoder) return;
+  s->part_n = tokens_that_fit(s, left < s->feed_chunk ? left : s->feed_chunk, s->batch_n);
 }
 
 static void begin_batch(nk_session *s) {
@@ -172,7 +196,11 @@ static void begin_batch(nk_session *s) {
   s->stage = NK_STAGE_ATTN_IN;
   s->rows_count = 0;
   nk_kv_open(&s->kv, s->length, s->batch_n);
-  nk_embed(s, s->feed + s->feed_done, s->batch_n);
+  for (take_part(s, 0);; take_part(s, s->part_first + s->part_n)) {
+    nk_embed(s, s->feed + s->feed_done);
+    if (s->part_first + s->part_n == s->batch_n) break;
+  }
+  take_part(s, 0);
   if (c->arch->rope == NK_ROPE_NONE) return;
   for (uint32_t t = 0; t < s->batch_n; t++) {
     size_t at = (size_t)t * c->n_rot;
@@ -190,6 +218,23 @@ static void end_batch(nk_session *s) {
   s->batch_n = 0;
 }
 
+/* To the next piece of the batch: all its parts enter the cache before the first attends. False: it has been done. */
+static bool advance(nk_session *s) {
+  uint32_t next = s->part_first + s->part_n;
+  s->stage++;
+  bool entered = s->stage == NK_STAGE_ATTN, left = s->stage == NK_STAGE_COUNT;
+  if (!entered && !left) return true;
+  if (next < s->batch_n) {
+    s->stage = entered ? NK_STAGE_ATTN_IN : NK_STAGE_ATTN;
+    take_part(s, next);
+    return true;
+  }
+  take_part(s, 0);
+  if (entered) return true;
+  s->stage = NK_STAGE_ATTN_IN;
+  return ++s->layer < s->model->config.n_layers;
+}
+
 void nk_session_step(nk_session *s, bool *batch_done) {
   *batch_done = false;
   if (!nk_session_feeding(s)) return;
@@ -198,11 +243,7 @@ void nk_session_step(nk_session *s, bool *batch_done) {
     const nk_layer *layer = &s->model->layers[s->layer];
     products += nk_block_products(s, layer, s->stage);
     nk_block_stage(s, layer, s->stage);
-    s->stage++;
-    if (s->stage < NK_STAGE_COUNT) continue;
-    s->stage = NK_STAGE_ATTN_IN;
-    s->layer++;
-    if (s->layer < s->model->config.n_layers) continue;
+    if (advance(s)) continue;
     end_batch(s);
     *batch_done = true;
     return;
@@ -211,6 +252,20 @@ void nk_session_step(nk_session *s, bool *batch_done) {
 
 const float *nk_session_logits(nk_session *s, uint32_t row, uint32_t n) {
   if (n > s->logit_rows || row > s->rows_count || n > s->rows_count - row) return NULL;
+  if (s->model->config.arch->encoder) return NULL;
   nk_head(s, row, n);
   return s->logits;
+}
+
+const float *nk_session_hidden(nk_session *s, uint32_t row, uint32_t n) {
+  if (n > s->logit_rows || row > s->rows_count || n > s->rows_count - row) return NULL;
+  nk_hidden(s, row, n);
+  return s->head_in;
+}
+
+nk_status nk_session_need_head(const nk_session *s, nk_error *error) {
+  const nk_arch *arch = s->model->config.arch;
+  if (!arch->encoder) return NK_STATUS_OK;
+  return nk_fail_hint(error, NK_STATUS_UNSUPPORTED, "Use it for embeddings, and another model to write.",
+                      "a %s model reads texts and writes none: it has no logits", arch->name);
 }

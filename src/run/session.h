@@ -4,6 +4,9 @@
  * A feed brings further tokens into the sequence in batches; nk_session_step does a bounded piece of the current batch
  * (some 50 ms), so that the host may stop between steps. Until a batch is done its tokens don't count: stopping anywhere
  * leaves the sequence as it was after the last whole batch. Everything is carved beforehand; nothing allocates here.
+ *
+ * An encoder's tokens see the whole text, so a feed is a text: it begins anew and is one batch, which goes through each
+ * layer in parts.
  */
 #ifndef NOOK_RUN_SESSION_H
 #define NOOK_RUN_SESSION_H
@@ -14,14 +17,14 @@
 
 #define NK_BATCH_DEFAULT 128u /* tokens that go through the layers together */
 #define NK_BATCH_MAX 512u
-#define NK_LOGIT_ROWS 8u /* rows of logits computed together at most */
+#define NK_LOGIT_ROWS 8u /* rows of logits or hidden states handed out together at most */
 
 /* Multiplications that a step does at most, roughly 50 ms of base SIMD; a stage of one layer is the unit. */
 #define NK_STEP_PRODUCTS 500000000ull
 
 typedef struct nk_session_options {
   uint32_t context; /* positions */
-  uint32_t batch;   /* tokens of a batch at most; 0: NK_BATCH_DEFAULT */
+  uint32_t batch;   /* tokens of a batch (an encoder: of a part) at most; 0: NK_BATCH_DEFAULT */
   nk_kv_type kv;
   bool float_activations; /* matrices multiply float32 activations instead of int8 ones */
 } nk_session_options;
@@ -47,7 +50,7 @@ uint32_t nk_session_context(const nk_session *session);
 uint32_t nk_session_batch(const nk_session *session);
 uint32_t nk_session_logit_rows(const nk_session *session);
 const int32_t *nk_session_tokens(const nk_session *session); /* [length] */
-/* How many of the first `n` ids are already in the cache, as its beginning. */
+/* How many of the first `n` ids are already in the cache, as its beginning. An encoder keeps nothing: 0. */
 uint32_t nk_session_match(const nk_session *session, const int32_t *ids, uint32_t n);
 /* Keeps the first `length` tokens; ends a feed that is under way. */
 void nk_session_trim(nk_session *session, uint32_t length);
@@ -67,5 +70,9 @@ uint32_t nk_session_rows_first(const nk_session *session);
 uint32_t nk_session_rows_count(const nk_session *session);
 /* Logits of rows [row, row + n) of that batch, n <= nk_session_logit_rows; [n, vocab], valid until the next call. */
 const float *nk_session_logits(nk_session *session, uint32_t row, uint32_t n);
+/* UNSUPPORTED, with a sentence, for an encoder: it has none. */
+nk_status nk_session_need_head(const nk_session *session, nk_error *error);
+/* Their hidden states after the last norm, [n, d], likewise. An encoder has only these. */
+const float *nk_session_hidden(nk_session *session, uint32_t row, uint32_t n);
 
 #endif

@@ -117,9 +117,11 @@ static inline nk_status trial_load(nook_context *context, const trial_file *file
   return status;
 }
 
-static inline void trial_evaluate(nook_context *context, const int32_t *ids, uint32_t n, uint32_t vocab,
-                                  trial_outcome *out) {
+static inline void trial_evaluate(nook_context *context, const int32_t *ids, uint32_t n, trial_outcome *out) {
   nk_status status = nook_eval_begin(context, ids, n, "{\"reuse\":false}");
+  if (status == NK_STATUS_UNSUPPORTED) { /* an encoder */
+    status = nook_eval_begin(context, ids, n, "{\"reuse\":false,\"output\":\"hidden\"}");
+  }
   nook_rows rows = {0};
   uint32_t got = 0;
   out->logits_hash = TRIAL_HASH_START;
@@ -130,16 +132,16 @@ static inline void trial_evaluate(nook_context *context, const int32_t *ids, uin
       break;
     }
     if (status != NK_STATUS_OK) break;
-    for (size_t i = 0; i < (size_t)rows.n_rows * vocab; i++) {
+    for (size_t i = 0; i < (size_t)rows.n_rows * rows.columns; i++) {
       uint32_t bits;
-      memcpy(&bits, &rows.logits[i], sizeof bits);
+      memcpy(&bits, &rows.values[i], sizeof bits);
       if ((bits & 0x7f800000u) == 0x7f800000u && (bits & 0x7fffffu) != 0) bits = 0x7fc00000u;
       out->logits_hash = (out->logits_hash ^ bits) * 0x100000001B3u;
     }
     got += rows.n_rows;
   }
   if (status != NK_STATUS_OK) trial_error(context, status, out);
-  else if (got != n) TRIAL_BROKEN(out, "%u rows of logits for %u tokens", got, n);
+  else if (got != n) TRIAL_BROKEN(out, "%u rows for %u tokens", got, n);
   nook_eval_end(context);
 }
 
@@ -230,7 +232,7 @@ static inline void trial_run(nook_context *context, const trial_file *file, cons
     }
   }
   ids[n++] = (int32_t)(vocab - 1);
-  trial_evaluate(context, ids, n, vocab, out);
+  trial_evaluate(context, ids, n, out);
   if (has_tokenizer && out->broken[0] == '\0') trial_generate(context, ids, n, vocab, out);
   nook_unload(context);
 }

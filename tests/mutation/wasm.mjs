@@ -140,11 +140,11 @@ function trial({ capi, context }, one, file) {
     ids.push(vocabulary - 1)
     const hash = new Fnv()
     attempt(() => {
-      capi.evalBegin(context, ids, { reuse: false })
+      capi.evalBegin(context, ids, { reuse: false, output: info.encoder ? 'hidden' : 'logits' })
       for (const count = steps(); ; count()) {
         const rows = capi.evalStep(context)
         if (rows.rows > 0) {
-          const floats = capi.memory.floats(rows.logits, rows.rows * vocabulary)
+          const floats = capi.memory.floats(rows.values, rows.rows * rows.columns)
           for (const bits of new Uint32Array(floats.buffer, floats.byteOffset, floats.length)) {
             hash.add((bits & 0x7f800000) === 0x7f800000 && (bits & 0x7fffff) !== 0 ? 0x7fc00000 : bits)
           }

@@ -401,7 +401,7 @@ describe('a loaded model', () => {
 
   test('logits can be left in the middle', async () => {
     for await (const piece of llm.logits(PROMPT, { chunk: 4 })) {
-      assert.equal(piece.data.length, piece.rows * piece.vocabulary)
+      assert.equal(piece.data.length, piece.rows * piece.columns)
       break
     }
     let rows = 0

@@ -154,7 +154,7 @@ describe('the command line', () => {
         ...more,
       ])
       assert.equal(status, 0)
-      assert.deepEqual(JSON.parse(json), { rows: 5, vocabulary: 49152, out })
+      assert.deepEqual(JSON.parse(json), { rows: 5, columns: 49152, out })
       files.push(readFileSync(out))
     }
     assert.equal(files[0]?.length, 5 * 49152 * 4)

@@ -91,7 +91,7 @@ test('long calls run one at a time in the order they came; tokenize is answered 
   const { send, log } = coreInThread(t)
   await send('load', MODEL)
   await Promise.all([
-    send('generate', LONG, 'g1'), send('evaluate', { ids: PROMPT, nll: true }, 'e2'), send('generate', LONG, 'g3'),
+    send('generate', LONG, 'g1'), send('evaluate', { ids: PROMPT, output: 'nll' }, 'e2'), send('generate', LONG, 'g3'),
     send('tokenize', { input: 'a b' }, 'k'), send('detokenize', { ids: [5, 6] }, 'd'),
   ])
   const order = log.filter((message) => ['g1', 'e2', 'g3', 'k', 'd'].includes(message.id))
@@ -150,7 +150,7 @@ test('evaluate gives rows of logits as they come, and -log p as one array', asyn
   assert.ok(rows.every((event) => event.data instanceof Float32Array && event.data.length === event.rows * 320))
   const logits = new Float32Array(33 * 320)
   for (const event of rows) logits.set(event.data, event.first * 320)
-  const { nll } = await send('evaluate', { ids, nll: true })
+  const { nll } = await send('evaluate', { ids, output: 'nll' })
   assert.equal(nll.length, 32)
   for (let i = 0; i < 32; i++) {
     const row = logits.subarray(i * 320, (i + 1) * 320)
@@ -198,7 +198,7 @@ test('an abort in the middle of writing acts within one step', async (t) => {
 })
 
 test('an abort in the middle of an evaluation and of a scoring acts within one step', async (t) => {
-  const evaluation = await abortAt(t, 'evaluate', { ids: PROMPT, nll: true, chunk: 4 }, 'prefill', 5)
+  const evaluation = await abortAt(t, 'evaluate', { ids: PROMPT, output: 'nll', chunk: 4 }, 'prefill', 5)
   assert.ok(evaluation.after <= 1)
   const scoring = await abortAt(
     t,
@@ -280,7 +280,7 @@ test('choices: each whole text is tokenized as it would be alone', async (t) => 
   const { choices: scored } = await send('choices', { input: { prompt, addSpecial: false }, choices })
   for (const [i, choice] of choices.entries()) {
     const ids = engine.tokenize(prompt + choice)
-    const { nll } = await send('evaluate', { ids, nll: true })
+    const { nll } = await send('evaluate', { ids, output: 'nll' })
     const expected = -nll
       .slice(cut.prompt.length - 1)
       .reduce((/** @type {number} */ sum, /** @type {number} */ value) => sum + value, 0)

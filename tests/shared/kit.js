@@ -211,23 +211,24 @@ export function coreHere(env) {
 }
 
 /**
- * Logits of every position, in an empty context, through the public interface.
+ * Logits (of an encoder: hidden states) of every position, in an empty context, through the public interface.
  * @param {any} llm @param {Int32Array} ids @param {number} [chunk] tokens a call
- * @returns {Promise<Float32Array<ArrayBuffer>>} [ids.length, vocabulary]
+ * @returns {Promise<Float32Array<ArrayBuffer>>} [ids.length, columns]
  */
 export async function logitsOf(llm, ids, chunk) {
   await llm.clear()
-  const vocabulary = llm.info.vocabulary
-  const all = new Float32Array(ids.length * vocabulary)
+  const { encoder, vocabulary, sizes } = llm.info
+  const columns = encoder ? sizes.width : vocabulary
+  const all = new Float32Array(ids.length * columns)
   let rows = 0
-  for await (const piece of llm.logits(ids, chunk === undefined ? {} : { chunk })) {
+  for await (const piece of llm[encoder ? 'hidden' : 'logits'](ids, chunk === undefined ? {} : { chunk })) {
     check(
-      piece.first === rows && piece.vocabulary === vocabulary,
-      `a piece of logits begins at ${piece.first}, not at ${rows}`,
+      piece.first === rows && piece.columns === columns,
+      `a piece of rows begins at ${piece.first}, not at ${rows}`,
     )
-    all.set(piece.data, piece.first * vocabulary)
+    all.set(piece.data, piece.first * columns)
     rows += piece.rows
   }
-  check(rows === ids.length, `${rows} rows of logits for ${ids.length} tokens`)
+  check(rows === ids.length, `${rows} rows for ${ids.length} tokens`)
   return all
 }

@@ -3,9 +3,9 @@
  *
  * Per model  Builds base, base-threads, relaxed, relaxed-threads; float path (activations "f32") and default path; whole,
  *            in chunks of 5, token by token.
- * Bars       Float path: max abs 2e-4 (3e-4 where the fixture's README says so; 1e-2 for quantized models with gelu, whose
- *            references llama.cpp computed with a gelu out of a table of halves). Default path: rel L2 0.08. One build gives
- *            the same bits in every way and on any number of threads; the base builds give the bits of
+ * Bars       Float path: max abs 2e-4 (3e-4 where the fixture's README says so; 1e-2 for quantized models with gelu,
+ *            whose references llama.cpp computed with a table of halves). Default path: rel L2 0.08. One build gives the
+ *            same bits in every way and on any number of threads; the base builds give the bits of
  *            tests/fixtures/determinism.json, which the native scalar kernels wrote.
  */
 import { atMost, check, hashOf, logitsOf, maxAbs, openBundle, relativeL2, same, sameBits } from './kit.js'
@@ -20,7 +20,7 @@ const BUILDS = /** @type {const} */ ([
   ['relaxed', 1],
   ['relaxed', 2],
 ])
-const LENGTHS = [1, 7, 33, 80, 200]
+const LENGTHS = [1, 3, 7, 33, 80, 200]
 const GELU = /gemma|gpt2|gptneox|phi2/
 
 /** @param {Env} env @returns {Promise<Row[]>} */
@@ -75,7 +75,7 @@ export async function checkModel(env, row) {
           const ids = bundle.find(`len${length}/ids`)
           if (ids === undefined) continue
           lengths++
-          const reference = bundle.get(`len${length}/logits${quantized ? '_f32' : ''}`)
+          const reference = bundle.get(`len${length}/${llm.info.encoder ? 'hidden' : 'logits'}${quantized ? '_f32' : ''}`)
           const whole = await logitsOf(llm, ids)
           if (path === 'float') {
             worst.float = Math.max(worst.float, maxAbs(whole, reference))

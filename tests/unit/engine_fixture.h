@@ -146,15 +146,38 @@ static inline void host_close(host *h) {
   nook_destroy(h->context);
 }
 
-/* Logits of every position, [n, vocab], the caller's to free. */
-static inline float *host_logits(host *h, const int32_t *ids, uint32_t n, uint32_t chunk, uint32_t vocab) {
-  char options[96];
-  if (chunk == 0) {
-    (void)snprintf(options, sizeof options, "{\"reuse\":false}");
-  } else {
-    (void)snprintf(options, sizeof options, "{\"reuse\":false,\"chunk\":%u}", chunk);
-  }
-  float *logits = malloc((size_t)n * vocab * sizeof *logits);
+static inline cJSON *host_info(host *h) {
+  cJSON *info = cJSON_Parse(nook_info(h->context));
+  assert_non_null(info);
+  return info;
+}
+
+static inline bool host_is_encoder(host *h) {
+  cJSON *info = host_info(h);
+  bool encoder = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(info, "encoder"));
+  cJSON_Delete(info);
+  return encoder;
+}
+
+/* The numbers of a row: of logits, or of an encoder's hidden states. */
+static inline uint32_t host_columns(host *h) {
+  cJSON *info = host_info(h);
+  const cJSON *sizes = cJSON_GetObjectItemCaseSensitive(info, "sizes");
+  const cJSON *item = host_is_encoder(h) ? cJSON_GetObjectItemCaseSensitive(sizes, "width")
+                                         : cJSON_GetObjectItemCaseSensitive(info, "vocabulary");
+  assert_true(cJSON_IsNumber(item));
+  uint32_t columns = (uint32_t)item->valuedouble;
+  cJSON_Delete(info);
+  return columns;
+}
+
+/* Logits (of an encoder: hidden states) of every position, [n, columns], the caller's to free. */
+static inline float *host_logits(host *h, const int32_t *ids, uint32_t n, uint32_t chunk, uint32_t columns) {
+  char options[96], own[24] = "";
+  if (chunk > 0) (void)snprintf(own, sizeof own, ",\"chunk\":%u", chunk);
+  (void)snprintf(options, sizeof options, "{\"reuse\":false,\"output\":\"%s\"%s}",
+                 host_is_encoder(h) ? "hidden" : "logits", own);
+  float *logits = malloc((size_t)n * columns * sizeof *logits);
   assert_non_null(logits);
   uint32_t got = 0;
   if (nook_eval_begin(h->context, ids, n, options) != NK_STATUS_OK) fail_msg("%s", nook_error(h->context));
@@ -162,22 +185,13 @@ static inline float *host_logits(host *h, const int32_t *ids, uint32_t n, uint32
     if (nook_eval_step(h->context, &rows) != NK_STATUS_OK) fail_msg("%s", nook_error(h->context));
     if (rows.n_rows == 0) continue;
     assert_int_equal(rows.first, got);
-    memcpy(logits + (size_t)got * vocab, rows.logits, (size_t)rows.n_rows * vocab * sizeof *logits);
+    assert_int_equal(rows.columns, columns);
+    memcpy(logits + (size_t)got * columns, rows.values, (size_t)rows.n_rows * columns * sizeof *logits);
     got += rows.n_rows;
   }
   assert_int_equal(got, n);
   nook_eval_end(h->context);
   return logits;
-}
-
-static inline double host_info_number(host *h, const char *key) {
-  cJSON *info = cJSON_Parse(nook_info(h->context));
-  assert_non_null(info);
-  const cJSON *item = cJSON_GetObjectItemCaseSensitive(info, key);
-  assert_true(cJSON_IsNumber(item));
-  double value = item->valuedouble;
-  cJSON_Delete(info);
-  return value;
 }
 
 #endif

@@ -33,7 +33,7 @@ static void hash_logits(const model *m, const char *isa, uint32_t threads, uint3
   size_t n = 0;
   const int32_t *ids = bundle_get(&b, m->ids, sizeof *ids, &n);
   host h = host_open(m->file, isa, threads, LOAD_OPTIONS[path]);
-  uint32_t vocab = (uint32_t)host_info_number(&h, "vocabulary");
+  uint32_t vocab = host_columns(&h);
   float *logits = host_logits(&h, ids, (uint32_t)n, chunk, vocab);
   nk_sha256 hash;
   uint8_t digest[32];

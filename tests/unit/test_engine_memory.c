@@ -80,7 +80,7 @@ static nk_status answer(nook_context *context) {
   if ((status = nook_detokenize(context, prompt, n, 1, &text, &bytes)) != NK_STATUS_OK) return status;
   assert_int_equal(bytes, sizeof PROMPT - 1);
 
-  status = nook_eval_begin(context, prompt, n, "{\"nll\":true}");
+  status = nook_eval_begin(context, prompt, n, "{\"output\":\"nll\"}");
   for (nook_rows rows = {0}; status == NK_STATUS_OK && !rows.finished;) status = nook_eval_step(context, &rows);
   nook_eval_end(context);
   if (status != NK_STATUS_OK) return status;

@@ -34,7 +34,7 @@ static void evaluate(host *h, uint32_t *seed, const int32_t *ids, uint32_t n, co
     assert_int_equal(nook_eval_step(h->context, &rows), NK_STATUS_OK);
     if (rows.n_rows == 0) continue;
     assert_int_equal(rows.first, next);
-    assert_memory_equal(rows.logits, expected + (size_t)next * VOCAB, rows.n_rows * VOCAB * sizeof(float));
+    assert_memory_equal(rows.values, expected + (size_t)next * VOCAB, rows.n_rows * VOCAB * sizeof(float));
     next += rows.n_rows;
     assert_int_equal(rows.finished, next == n);
   }
@@ -164,7 +164,7 @@ static void a_long_choice_is_read_in_bounded_steps_and_sums_its_tokens_losses(vo
   cJSON *result = cJSON_Parse(nook_result(h.context));
   const cJSON *one = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(result, "choices"), 0);
   double expected = 0;
-  assert_int_equal(nook_eval_begin(h.context, ids, n, "{\"nll\":true,\"from\":4}"), NK_STATUS_OK);
+  assert_int_equal(nook_eval_begin(h.context, ids, n, "{\"output\":\"nll\",\"from\":4}"), NK_STATUS_OK);
   for (nook_rows rows = {0}; !rows.finished;) {
     assert_int_equal(nook_eval_step(h.context, &rows), NK_STATUS_OK);
     for (uint32_t i = 0; i < rows.n_rows; i++) expected -= rows.nll[i];
@@ -191,7 +191,7 @@ static void batches_become_smaller_far_on_in_a_long_sequence(void **state) {
     assert_int_equal(nook_eval_step(h.context, &rows), NK_STATUS_OK);
     if (before == 0) assert_int_equal(rows.done, 512);
     if (rows.done > before && rows.done < N) late = rows.done - before;
-    if (rows.finished) memcpy(last, rows.logits, sizeof last);
+    if (rows.finished) memcpy(last, rows.values, sizeof last);
   }
   nook_eval_end(h.context);
   assert_in_range(late, 4, 508);
@@ -199,7 +199,7 @@ static void batches_become_smaller_far_on_in_a_long_sequence(void **state) {
   assert_int_equal(nook_eval_begin(h.context, ids, N, "{\"from\":4000,\"chunk\":1}"), NK_STATUS_OK);
   for (nook_rows rows = {0}; !rows.finished;) {
     assert_int_equal(nook_eval_step(h.context, &rows), NK_STATUS_OK);
-    if (rows.finished) assert_memory_equal(last, rows.logits, sizeof last);
+    if (rows.finished) assert_memory_equal(last, rows.values, sizeof last);
   }
   nook_eval_end(h.context);
   free(ids);

@@ -1,21 +1,21 @@
-/* logits.js: `nook logits`: the logits of every position of given ids, to a file. */
+/* logits.js: `nook logits`: the logits (of an encoder: hidden states) of every position of given ids, to a file. */
 import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { NookError } from '../errors.js'
 import { MODEL_FLAGS, MODEL_USAGE, UsageError, number, printJson, progressLine, readInput, withModel } from './common.js'
 
 /** @type {import('./common.js').Verb} */
 export const verb = {
-  summary: 'logits of every position of given token ids, to a file',
+  summary: 'logits (of an encoder: hidden states) of every position of given token ids, to a file',
   usage: `nook logits MODEL --tokens IDS.json --out F.f32 [flags]
 
-Writes raw little-endian float32 [n, vocabulary], row by row. IDS.json is a JSON array of ids.
+Writes raw little-endian float32 [n, vocabulary] (of an encoder: hidden states [n, width]), row by row. IDS.json is a JSON array of ids.
 
   --tokens F            the ids ("-": stdin)
   --out F               the file to write
   --chunk N             feeds N tokens a call (the result is the same to the bit)
 ${MODEL_USAGE}
 
-JSON: {"rows", "vocabulary", "out"}`,
+JSON: {"rows", "columns", "out"}`,
   options: { ...MODEL_FLAGS, tokens: { type: 'string' }, out: { type: 'string' }, chunk: { type: 'string' } },
   positionals: [1, 1],
   arguments: 'one MODEL',
@@ -49,9 +49,9 @@ JSON: {"rows", "vocabulary", "out"}`,
         })
       }
       let rows = 0
-      let vocabulary = Number(llm.info.vocabulary)
+      let columns = 0
       try {
-        for await (const piece of llm.logits(ids, {
+        for await (const piece of llm[llm.info.encoder ? 'hidden' : 'logits'](ids, {
           ...(chunk === undefined ? {} : { chunk }),
           signal: call.signal,
           ...withProgress(values),
@@ -59,7 +59,7 @@ JSON: {"rows", "vocabulary", "out"}`,
           const bytes = new Uint8Array(piece.data.buffer, piece.data.byteOffset, piece.data.byteLength)
           for (let done = 0; done < bytes.length;) done += writeSync(target, bytes, done)
           rows += piece.rows
-          vocabulary = piece.vocabulary
+          columns = piece.columns
         }
         closeSync(target)
         renameSync(part, out)
@@ -67,8 +67,8 @@ JSON: {"rows", "vocabulary", "out"}`,
         rmSync(part, { force: true })
         throw error
       }
-      if (values['json'] === true) printJson({ rows, vocabulary, out })
-      else process.stderr.write(`${rows} rows of ${vocabulary} logits in ${out}\n`)
+      if (values['json'] === true) printJson({ rows, columns, out })
+      else process.stderr.write(`${rows} rows of ${columns} numbers in ${out}\n`)
     }, values['context'] === undefined && ids.length > 4096 ? { contextSize: ids.length } : {})
   },
 }
