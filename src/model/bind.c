@@ -242,13 +242,35 @@ static nk_status bind_layer_norms(binder *b, nk_layer *layer, uint32_t index) {
   return bind_norm(b, &layer->ffn_post_norm, NK_STEM("post_ffw_norm"), c->width, true);
 }
 
+/* Where the file has a window: whether this layer sees everything all the same. The file says so by a period or layer by
+   layer, else the architecture's period holds. */
+static nk_status sees_all(binder *b, uint32_t index, bool *all) {
+  const nk_config *c = &b->model->config;
+  char key[128];
+  (void)snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", c->arch->name);
+  const nk_gguf_pair *pair = nk_gguf_find(&b->files[0], key);
+  if (pair != NULL && pair->type == NK_GGUF_ARRAY) {
+    if (pair->count != c->n_layers || pair->element_type != NK_GGUF_BOOL) {
+      return nk_fail(b->error, NK_STATUS_FORMAT, "the key %s must be a number or an array of %u booleans", key, c->n_layers);
+    }
+    *all = nk_gguf_integer_at(pair, index) == 0;
+    return NK_STATUS_OK;
+  }
+  uint32_t period;
+  NK_TRY(nk_gguf_get_u32(&b->files[0], key, c->arch->window_period, 0, NK_MAX_LAYERS, &period, b->error));
+  *all = period != 0 && (index + 1) % period == 0;
+  return NK_STATUS_OK;
+}
+
 static nk_status bind_layer(binder *b, nk_layer *layer, uint32_t index) {
   const nk_config *c = &b->model->config;
   NK_TRY(bind_layer_norms(b, layer, index));
   NK_TRY(bind_attention(b, layer, index));
   NK_TRY(bind_feed_forward(b, layer, index));
   layer->window = c->window;
-  if (c->arch->window_period != 0 && (index + 1) % c->arch->window_period == 0) layer->window = 0;
+  bool all;
+  NK_TRY(sees_all(b, index, &all));
+  if (all) layer->window = 0;
   layer->local_rope = layer->window != 0 && c->local_base > 0.0f;
   return NK_STATUS_OK;
 }
@@ -305,6 +327,9 @@ static nk_status bind_all(binder *b) {
   model->tied = !c->arch->encoder && !present(b, "output.weight");
   if (c->arch->rope != NK_ROPE_NONE) {
     NK_TRY(bind_vector(b, &model->rope_factors, "rope_freqs.weight", c->n_rot / 2, false));
+    bool parted = present(b, "rope_factors_long.weight") || present(b, "rope_factors_short.weight");
+    NK_TRY(bind_vector(b, &model->rope_long, "rope_factors_long.weight", c->n_rot / 2, parted));
+    NK_TRY(bind_vector(b, &model->rope_short, "rope_factors_short.weight", c->n_rot / 2, parted));
   }
   for (uint32_t i = 0; i < c->n_layers; i++) {
     memset(&measured, 0, sizeof measured);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/math.h"
+
 void nk_problem(nk_problems *problems, const char *format, ...) {
   if (problems->count < NK_MAX_PROBLEMS) {
     va_list arguments;
@@ -62,49 +64,6 @@ static nk_status uniform_u32(const nk_config *config, const nk_gguf *gguf, const
   return NK_STATUS_OK;
 }
 
-static nk_status read_rope(nk_config *config, const nk_gguf *gguf, nk_problems *problems, nk_error *error) {
-  char key[128];
-  nk_status status;
-  config->rope_scale = 1.0f;
-  if (config->arch->rope == NK_ROPE_NONE) return NK_STATUS_OK;
-  if ((status = nk_gguf_get_u32(gguf, key_of(config, key, "rope.dimension_count"), config->head_dim, 0, NK_MAX_HEAD_DIM,
-                                &config->n_rot, error)) != NK_STATUS_OK) {
-    return status;
-  }
-  if (config->n_rot > config->head_dim || config->n_rot % 2 != 0) {
-    return nk_fail(error, NK_STATUS_FORMAT, "the key %s is %u, but a head has %u dimensions and they turn in pairs", key,
-                   config->n_rot, config->head_dim);
-  }
-  if ((status = nk_gguf_get_f32(gguf, key_of(config, key, "rope.freq_base"), 10000.0f, &config->rope_base, error)) !=
-      NK_STATUS_OK) {
-    return status;
-  }
-  if (!(config->rope_base > 1.0f)) {
-    return nk_fail(error, NK_STATUS_FORMAT, "the key %s is %g; a rope base is above 1", key, (double)config->rope_base);
-  }
-  nk_text scaling;
-  if ((status = nk_gguf_get_text(gguf, key_of(config, key, "rope.scaling.type"), &scaling, error)) != NK_STATUS_OK) {
-    return status;
-  }
-  bool linear = scaling.length == 6 && memcmp(scaling.bytes, "linear", 6) == 0;
-  bool none = scaling.bytes == NULL || (scaling.length == 4 && memcmp(scaling.bytes, "none", 4) == 0);
-  if (!linear && !none) {
-    nk_problem(problems, "rope scaling of type \"%.*s\"", (int)(scaling.length > 32 ? 32 : scaling.length), scaling.bytes);
-  }
-  float factor = 0.0f;
-  /* Older files have the factor alone, under another name. */
-  if ((status = nk_gguf_get_f32(gguf, key_of(config, key, "rope.scale_linear"), 0.0f, &factor, error)) != NK_STATUS_OK) {
-    return status;
-  }
-  if (factor == 0.0f && linear &&
-      (status = nk_gguf_get_f32(gguf, key_of(config, key, "rope.scaling.factor"), 0.0f, &factor, error)) != NK_STATUS_OK) {
-    return status;
-  }
-  if (factor < 0.0f) return nk_fail(error, NK_STATUS_FORMAT, "the rope scaling factor is %g, below 0", (double)factor);
-  if (factor > 0.0f) config->rope_scale = factor;
-  return NK_STATUS_OK;
-}
-
 /* A positive number or, where the key is missing, 0. */
 static nk_status optional_positive(const nk_config *config, const nk_gguf *gguf, const char *suffix, float *out,
                                    nk_error *error) {
@@ -116,6 +75,88 @@ static nk_status optional_positive(const nk_config *config, const nk_gguf *gguf,
                         "the key %s is %g, below 0", key, (double)*out);
   }
   return NK_STATUS_OK;
+}
+
+static bool text_is(nk_text text, const char *word) {
+  return text.length == strlen(word) && memcmp(text.bytes, word, text.length) == 0;
+}
+
+/* YaRN (Peng et al. 2023), its constants as the file has them or as the paper does. */
+static nk_status read_yarn(nk_config *config, const nk_gguf *gguf, nk_problems *problems, nk_error *error) {
+  nk_rope_config *rope = &config->rope;
+  float fast, slow, multiplier;
+  nk_status status;
+  if ((status = optional_positive(config, gguf, "rope.scaling.yarn_beta_fast", &fast, error)) != NK_STATUS_OK ||
+      (status = optional_positive(config, gguf, "rope.scaling.yarn_beta_slow", &slow, error)) != NK_STATUS_OK ||
+      (status = optional_positive(config, gguf, "rope.scaling.yarn_log_multiplier", &multiplier, error)) != NK_STATUS_OK) {
+    return status;
+  }
+  if (multiplier != 0.0f) nk_problem(problems, "YaRN with a log multiplier of %g", (double)multiplier);
+  rope->beta_fast = fast > 0.0f ? fast : 32.0f;
+  rope->beta_slow = slow > 0.0f ? slow : 1.0f;
+  rope->yarn = rope->scale > 1.0f;
+  if (rope->yarn) rope->attn_factor *= (float)(0.1 * nk_log_f64((double)rope->scale) + 1.0);
+  return NK_STATUS_OK;
+}
+
+/* Scaling beyond the trained context: none, linear, YaRN, or frequency factors for short and long contexts, which are
+   tensors (LongRoPE). */
+static nk_status read_rope_scaling(nk_config *config, const nk_gguf *gguf, nk_problems *problems, nk_error *error) {
+  nk_rope_config *rope = &config->rope;
+  char key[128];
+  nk_status status;
+  nk_text type;
+  float factor, attn_factor;
+#define NK_TRY(expression) \
+  if ((status = (expression)) != NK_STATUS_OK) return status
+  NK_TRY(nk_gguf_get_text(gguf, key_of(config, key, "rope.scaling.type"), &type, error));
+  bool linear = text_is(type, "linear"), yarn = text_is(type, "yarn"), none = type.bytes == NULL || text_is(type, "none");
+  if (!linear && !yarn && !none && !text_is(type, "longrope") && !text_is(type, "su")) {
+    nk_problem(problems, "rope scaling of type \"%.*s\"", (int)(type.length > 32 ? 32 : type.length), type.bytes);
+  }
+  /* Older files have the factor alone, under another name. */
+  NK_TRY(optional_positive(config, gguf, "rope.scale_linear", &factor, error));
+  if (factor == 0.0f && (linear || yarn)) {
+    NK_TRY(optional_positive(config, gguf, "rope.scaling.factor", &factor, error));
+  }
+  if (factor > 0.0f) rope->scale = factor;
+  NK_TRY(nk_gguf_get_u32(gguf, key_of(config, key, "rope.scaling.original_context_length"), config->context, 1,
+                         NK_MAX_CONTEXT, &rope->original, error));
+  NK_TRY(optional_positive(config, gguf, "rope.scaling.attn_factor", &attn_factor, error));
+  if (attn_factor > 0.0f) {
+    rope->attn_factor = attn_factor;
+  } else if (nk_gguf_find_tensor(gguf, "rope_factors_long.weight") != NULL && rope->original < config->context &&
+             rope->original > 1) { /* LongRoPE's own (Ding et al. 2024) */
+    double stretch = nk_log_f64((double)config->context / rope->original);
+    rope->attn_factor = (float)sqrt(1.0 + stretch / nk_log_f64((double)rope->original));
+  }
+  if (yarn) NK_TRY(read_yarn(config, gguf, problems, error));
+#undef NK_TRY
+  return NK_STATUS_OK;
+}
+
+static nk_status read_rope(nk_config *config, const nk_gguf *gguf, nk_problems *problems, nk_error *error) {
+  nk_rope_config *rope = &config->rope;
+  char key[128];
+  nk_status status;
+  rope->scale = rope->attn_factor = 1.0f;
+  if (config->arch->rope == NK_ROPE_NONE) return NK_STATUS_OK;
+  if ((status = nk_gguf_get_u32(gguf, key_of(config, key, "rope.dimension_count"), config->head_dim, 0, NK_MAX_HEAD_DIM,
+                                &config->n_rot, error)) != NK_STATUS_OK) {
+    return status;
+  }
+  if (config->n_rot > config->head_dim || config->n_rot % 2 != 0) {
+    return nk_fail(error, NK_STATUS_FORMAT, "the key %s is %u, but a head has %u dimensions and they turn in pairs", key,
+                   config->n_rot, config->head_dim);
+  }
+  if ((status = nk_gguf_get_f32(gguf, key_of(config, key, "rope.freq_base"), 10000.0f, &rope->base, error)) !=
+      NK_STATUS_OK) {
+    return status;
+  }
+  if (!(rope->base > 1.0f)) {
+    return nk_fail(error, NK_STATUS_FORMAT, "the key %s is %g; a rope base is above 1", key, (double)rope->base);
+  }
+  return read_rope_scaling(config, gguf, problems, error);
 }
 
 /* What only some architectures say: learned positions, projections of embeddings, soft caps, residuals, local rope. */
@@ -146,7 +187,7 @@ static nk_status read_extras(nk_config *config, const nk_gguf *gguf, nk_problems
   if (!before) config->placement = NK_PLACE_POST_RESIDUAL;
   NK_TRY(nk_gguf_get_text(gguf, key_of(config, key, "activation_function"), &activation, error));
 #undef NK_TRY
-  bool relu = activation.length == 4 && memcmp(activation.bytes, "relu", 4) == 0;
+  bool relu = text_is(activation, "relu");
   if (activation.bytes != NULL && !relu) {
     nk_problem(problems, "activation function \"%.*s\"", (int)(activation.length > 32 ? 32 : activation.length),
                activation.bytes);

@@ -33,6 +33,16 @@ void nk_problem(nk_problems *problems, const char *format, ...) __attribute__((f
 typedef enum nk_pooling { NK_POOLING_MEAN = 1, NK_POOLING_CLS = 2, NK_POOLING_LAST = 3 } nk_pooling;
 #define NK_POOLING_NAMES "auto|mean|cls|last" /* by value; auto: what the file says, else the mean */
 
+/* Rotary positions and how they are stretched beyond the trained context. */
+typedef struct nk_rope_config {
+  float base;
+  float scale;       /* positions are divided by it: linear scaling, and YaRN's for slow dimensions; 1: none */
+  float attn_factor; /* what turns is multiplied by it: scores grow by its square; 1: none */
+  bool yarn;         /* fast dimensions are kept, slow ones scaled, a ramp lies between */
+  float beta_fast, beta_slow; /* YaRN: rotations over `original` positions where the ramp begins and ends */
+  uint32_t original; /* context before it was stretched; where factors for short and long contexts part */
+} nk_rope_config;
+
 typedef struct nk_config {
   const nk_arch *arch; /* NULL: unknown architecture (then it is among the problems and the rest is zero) */
   nk_text arch_name;
@@ -43,7 +53,8 @@ typedef struct nk_config {
   uint32_t position_offset;    /* of learned positions: row = position + offset */
   nk_placement_kind placement; /* the row's, or what the file says */
   bool parallel;               /* both branches read the same input (where layers have a norm for each) */
-  float epsilon, rope_base, rope_scale /* positions are divided by it: linear scaling; 1 = none */;
+  float epsilon;
+  nk_rope_config rope;
   float local_base;            /* rope base of layers with a window, which are not scaled; 0: no difference */
   float attn_scale;            /* of scores, before a soft cap */
   float attn_cap, final_cap;   /* soft caps of scores and of logits; 0: none */

@@ -53,7 +53,9 @@ typedef struct nk_model {
   nk_linear head;          /* [vocab, embed_width]; the embedding's matrix when tied; absent in an encoder */
   bool tied;
   nk_norm output_norm;
-  const float *rope_factors; /* [n_rot / 2] divisors of the rotary frequencies, or NULL */
+  /* [n_rot / 2] divisors of the rotary frequencies, or NULL: one set, or one for contexts up to config.rope.original and
+     one beyond */
+  const float *rope_factors, *rope_short, *rope_long;
   nk_layer *layers;          /* [n_layers] */
   uint32_t vocab;
   uint64_t parameters;

@@ -102,8 +102,10 @@ nk_status nk_session_create(nk_session **out, const nk_model *model, const nk_ma
   carve_work(s, &s->memory, machine);
   const nk_config *c = &model->config;
   if (c->arch->rope != NK_ROPE_NONE) {
-    nk_rope_frequencies(s->frequencies, c->n_rot, c->rope_base, c->rope_scale, model->rope_factors);
-    if (c->local_base > 0.0f) nk_rope_frequencies(s->local_frequencies, c->n_rot, c->local_base, 1.0f, NULL);
+    const float *parted = options->context > c->rope.original ? model->rope_long : model->rope_short;
+    nk_rope_frequencies(s->frequencies, c->n_rot, &c->rope, parted != NULL ? parted : model->rope_factors);
+    const nk_rope_config local = {.base = c->local_base, .scale = 1.0f};
+    if (c->local_base > 0.0f) nk_rope_frequencies(s->local_frequencies, c->n_rot, &local, NULL);
   }
   *out = s;
   return NK_STATUS_OK;
@@ -204,8 +206,8 @@ static void begin_batch(nk_session *s) {
   if (c->arch->rope == NK_ROPE_NONE) return;
   for (uint32_t t = 0; t < s->batch_n; t++) {
     size_t at = (size_t)t * c->n_rot;
-    nk_rope_turns(s->turns + at, s->frequencies, c->n_rot, s->length + t);
-    if (c->local_base > 0.0f) nk_rope_turns(s->local_turns + at, s->local_frequencies, c->n_rot, s->length + t);
+    nk_rope_turns(s->turns + at, s->frequencies, c->n_rot, s->length + t, c->rope.attn_factor);
+    if (c->local_base > 0.0f) nk_rope_turns(s->local_turns + at, s->local_frequencies, c->n_rot, s->length + t, 1.0f);
   }
 }
 
