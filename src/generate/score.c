@@ -234,6 +234,7 @@ static nk_status add_rows(nk_score *score, nk_error *error) {
 
 /* The first token of every choice, from the prompt's last row. */
 static nk_status read_prompt_end(nk_score *score, nk_error *error) {
+  nk_session_mark(score->session); /* each choice begins here */
   const float *logits = nk_session_logits(score->session, nk_session_rows_count(score->session) - 1, 1);
   if (logits == NULL) return nk_fail(error, NK_STATUS_INTERNAL, "the prompt's last row is not there");
   double total = nk_log_sum_exp(logits, score->vocab);

@@ -19,6 +19,7 @@ typedef struct binder {
   nk_problems *problems;
   nk_error *error;
   uint8_t **taken; /* [n_files][n_tensors of the file]: 1 where a tensor has found its place */
+  uint32_t n_conv, n_attention; /* layers of each kind so far */
 } binder;
 
 void nk_binding_free(nk_binding *binding) {
@@ -184,6 +185,24 @@ static nk_status bind_head_norm(binder *b, nk_layer *layer, nk_norm *norm, uint3
   return bind_norm(b, norm, stem, c->head_dim, false);
 }
 
+/* A gated short convolution: in_proj gives b, c and x, each [d]. */
+static nk_status bind_shortconv(binder *b, nk_layer *layer, uint32_t index) {
+  const nk_config *c = &b->model->config;
+  char stem[64], name[NK_GGUF_MAX_NAME];
+  layer->n_qkv = 1;
+  NK_TRY(bind_linear(b, &layer->qkv[0], NK_STEM("shortconv.in_proj"), 3ull * c->width, c->width, true));
+  (void)snprintf(name, sizeof name, "blk.%u.shortconv.conv.weight", index);
+  NK_TRY(bind_vector(b, &layer->conv, name, (uint64_t)c->width * c->conv_taps, true));
+  (void)snprintf(name, sizeof name, "blk.%u.shortconv.conv.bias", index);
+  NK_TRY(bind_vector(b, &layer->conv_bias, name, c->width, false));
+  layer->cache = b->n_conv++;
+  if (b->n_conv > c->n_conv) {
+    return nk_fail(b->error, NK_STATUS_FORMAT, "layer %u has a short convolution, but the file names %u such layers", index,
+                   c->n_conv);
+  }
+  return bind_linear(b, &layer->attn_out, NK_STEM("shortconv.out_proj"), c->width, c->width, true);
+}
+
 static nk_status bind_attention(binder *b, nk_layer *layer, uint32_t index) {
   const nk_config *c = &b->model->config;
   uint64_t q_rows = (uint64_t)c->n_heads * c->head_dim, kv_rows = (uint64_t)c->n_kv_heads * c->head_dim;
@@ -196,6 +215,13 @@ static nk_status bind_attention(binder *b, nk_layer *layer, uint32_t index) {
     NK_TRY(bind_linear(b, &layer->qkv[0], NK_STEM("attn_q"), q_rows, c->width, true));
     NK_TRY(bind_linear(b, &layer->qkv[1], NK_STEM("attn_k"), kv_rows, c->width, true));
     NK_TRY(bind_linear(b, &layer->qkv[2], NK_STEM("attn_v"), kv_rows, c->width, true));
+  }
+  /* An encoder reads each text anew: one layer's keys and values at a time are enough. */
+  layer->cache = c->arch->encoder ? 0 : b->n_attention;
+  b->n_attention++;
+  if (b->n_attention > c->n_layers - c->n_conv) {
+    return nk_fail(b->error, NK_STATUS_FORMAT, "layer %u has attention, but the file names %u layers without", index,
+                   c->n_conv);
   }
   NK_TRY(bind_head_norm(b, layer, &layer->q_norm, &layer->q_norm_span, NK_STEM("attn_q_norm"), c->n_heads));
   NK_TRY(bind_head_norm(b, layer, &layer->k_norm, &layer->k_norm_span, NK_STEM("attn_k_norm"), c->n_kv_heads));
@@ -264,8 +290,10 @@ static nk_status sees_all(binder *b, uint32_t index, bool *all) {
 
 static nk_status bind_layer(binder *b, nk_layer *layer, uint32_t index) {
   const nk_config *c = &b->model->config;
+  char stem[64];
   NK_TRY(bind_layer_norms(b, layer, index));
-  NK_TRY(bind_attention(b, layer, index));
+  bool conv = has(b, NK_STEM("shortconv.in_proj"));
+  NK_TRY(conv ? bind_shortconv(b, layer, index) : bind_attention(b, layer, index));
   NK_TRY(bind_feed_forward(b, layer, index));
   layer->window = c->window;
   bool all;
@@ -321,8 +349,10 @@ static nk_status bind_all(binder *b) {
   uint64_t types = elements_of(b, "token_types") / c->width;
   if (types > 0) NK_TRY(bind_matrix(b, &model->token_types, "token_types.weight", types, c->width, true));
   bool final = c->placement != NK_PLACE_POST_RESIDUAL;
-  NK_TRY(bind_norm(b, &model->embed_norm, "token_embd_norm", c->width, false));
-  NK_TRY(bind_norm(b, &model->output_norm, "output_norm", c->width, final));
+  /* Some converters call the norm after the last layer so. */
+  bool misnamed = final && !has(b, "output_norm") && has(b, "token_embd_norm");
+  if (!misnamed) NK_TRY(bind_norm(b, &model->embed_norm, "token_embd_norm", c->width, false));
+  NK_TRY(bind_norm(b, &model->output_norm, misnamed ? "token_embd_norm" : "output_norm", c->width, final));
   if (!c->arch->encoder) NK_TRY(bind_linear(b, &model->head, "output", model->vocab, c->embed_width, false));
   model->tied = !c->arch->encoder && !present(b, "output.weight");
   if (c->arch->rope != NK_ROPE_NONE) {

@@ -35,9 +35,10 @@ static nk_status required_u32(const nk_config *config, const nk_gguf *gguf, cons
   return nk_gguf_get_u32(gguf, key, 0, 1, max, out, error);
 }
 
-/* A per-layer number that may be one value or an array; Nook runs files in which all layers agree. */
+/* A per-layer number that may be one value or an array; Nook runs files in which all layers agree, but for layers that have
+   none of it: `zeros` of them, or NULL where that cannot be. */
 static nk_status uniform_u32(const nk_config *config, const nk_gguf *gguf, const char *suffix, uint32_t fallback,
-                             uint32_t max, uint32_t *out, nk_problems *problems, nk_error *error) {
+                             uint32_t max, uint32_t *out, uint32_t *zeros, nk_problems *problems, nk_error *error) {
   char key[128];
   key_of(config, key, suffix);
   const nk_gguf_pair *pair = nk_gguf_find(gguf, key);
@@ -47,20 +48,23 @@ static nk_status uniform_u32(const nk_config *config, const nk_gguf *gguf, const
     return nk_fail(error, NK_STATUS_FORMAT, "the key %s must be an integer or an array of %u integers", key,
                    config->n_layers);
   }
-  int64_t first = nk_gguf_integer_at(pair, 0);
+  uint32_t none = 0;
+  int64_t common = 0;
+  bool differs = false;
   for (uint64_t i = 0; i < pair->count; i++) {
     int64_t value = nk_gguf_integer_at(pair, i);
     if (value < 0 || value > (int64_t)max) {
       return nk_fail(error, NK_STATUS_FORMAT, "the key %s has the value %lld at layer %llu, allowed are 0 to %u", key,
                      (long long)value, (unsigned long long)i, max);
     }
-    if (value != first) {
-      nk_problem(problems, "%s differs from layer to layer", key);
-      break;
-    }
+    if (value == 0) none++;
+    differs = differs || (value != 0 && common != 0 && value != common);
+    if (common == 0) common = value;
   }
-  if (first < 1) return nk_fail(error, NK_STATUS_FORMAT, "the key %s is 0", key);
-  *out = (uint32_t)first;
+  if (common == 0) return nk_fail(error, NK_STATUS_FORMAT, "the key %s is 0", key);
+  if (differs || (none > 0 && zeros == NULL)) nk_problem(problems, "%s differs from layer to layer", key);
+  if (zeros != NULL) *zeros = none;
+  *out = (uint32_t)common;
   return NK_STATUS_OK;
 }
 
@@ -248,13 +252,18 @@ nk_status nk_config_read(nk_config *config, const nk_gguf *gguf, nk_problems *pr
   NK_TRY(required_u32(config, gguf, "block_count", NK_MAX_LAYERS, &config->n_layers, error));
   NK_TRY(required_u32(config, gguf, "embedding_length", NK_MAX_WIDTH, &config->width, error));
   NK_TRY(required_u32(config, gguf, "context_length", NK_MAX_CONTEXT, &config->context, error));
-  NK_TRY(uniform_u32(config, gguf, "attention.head_count", 0, NK_MAX_HEADS, &config->n_heads, problems, error));
+  NK_TRY(uniform_u32(config, gguf, "attention.head_count", 0, NK_MAX_HEADS, &config->n_heads, NULL, problems, error));
   if (config->n_heads == 0) {
     return nk_fail(error, NK_STATUS_FORMAT, "the file lacks the key %s.attention.head_count", config->arch->name);
   }
-  NK_TRY(uniform_u32(config, gguf, "attention.head_count_kv", config->n_heads, NK_MAX_HEADS, &config->n_kv_heads, problems,
-                     error));
-  NK_TRY(uniform_u32(config, gguf, "feed_forward_length", 0, NK_MAX_FEED_FORWARD, &config->n_ff, problems, error));
+  NK_TRY(uniform_u32(config, gguf, "attention.head_count_kv", config->n_heads, NK_MAX_HEADS, &config->n_kv_heads,
+                     &config->n_conv, problems, error));
+  NK_TRY(nk_gguf_get_u32(gguf, key_of(config, key, "shortconv.l_cache"), 0, config->n_conv > 0 ? 1 : 0, NK_MAX_CONV_TAPS,
+                         &config->conv_taps, error));
+  if (config->n_conv > 0 && config->conv_taps == 0) {
+    return nk_fail(error, NK_STATUS_FORMAT, "%u layers have no attention, and the file lacks the key %s", config->n_conv, key);
+  }
+  NK_TRY(uniform_u32(config, gguf, "feed_forward_length", 0, NK_MAX_FEED_FORWARD, &config->n_ff, NULL, problems, error));
   if (config->n_ff == 0) {
     return nk_fail(error, NK_STATUS_FORMAT, "the file lacks the key %s.feed_forward_length", config->arch->name);
   }

@@ -16,6 +16,7 @@
 #define NK_MAX_WIDTH 65536u
 #define NK_MAX_FEED_FORWARD 1048576u
 #define NK_MAX_CONTEXT 1048576u
+#define NK_MAX_CONV_TAPS 16u
 
 #define NK_MAX_PROBLEMS 16u
 #define NK_PROBLEM_BYTES 192u
@@ -47,6 +48,8 @@ typedef struct nk_config {
   const nk_arch *arch; /* NULL: unknown architecture (then it is among the problems and the rest is zero) */
   nk_text arch_name;
   uint32_t n_layers, width /* d */, n_ff, n_heads, n_kv_heads, head_dim, n_rot;
+  uint32_t n_conv;    /* layers that mix tokens by a short convolution instead of attention */
+  uint32_t conv_taps; /* tokens that such a convolution sees: its own and those before it */
   uint32_t embed_width; /* of token_embd; d, unless a projection leads from one to the other */
   uint32_t context;     /* trained */
   uint32_t window;      /* attention sees positions i - j < window; 0: all */

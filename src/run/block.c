@@ -5,7 +5,8 @@
  *     → output (+ bias) → [post-norm] → + x → [norm]
  *     → [norm] → up (· act(gate)) → down (+ bias) → [post-norm] → + x → [norm]
  *
- * In a parallel layer the feed-forward reads what attention read, and both are added at the end.
+ * In a parallel layer the feed-forward reads what attention read, and both are added at the end. A layer may mix tokens by a
+ * short convolution instead of attention (shortconv.c).
  *
  * Each step in brackets exists when its tensor does. Every output element is computed by one thread in an order that
  * depends on nothing but its own position, so batches, chunks and threads give the same bits.
@@ -15,8 +16,6 @@
 
 #include "run/pass.h"
 #include "run/rope.h"
-
-#define ROWS_GRAIN 4u /* tokens a task of elementwise work takes: one token stays on the calling thread */
 
 /* ---- Norms and other work on single tokens ----------------------------------------------------------------------- */
 
@@ -151,7 +150,7 @@ static void activation_task(void *argument, uint32_t begin, uint32_t end, uint32
 
 static void for_tokens(nk_session *s, const nk_layer *layer, nk_pool_task task) {
   tokens_job job = {.session = s, .layer = layer};
-  nk_pool_run(s->machine->pool, s->part_n, ROWS_GRAIN, task, &job);
+  nk_pool_run(s->machine->pool, s->part_n, NK_ROWS_GRAIN, task, &job);
 }
 
 /* ---- The stages -------------------------------------------------------------------------------------------------- */
@@ -162,7 +161,8 @@ static void linear_forward(nk_session *s, float *y, size_t ldy, const nk_linear 
 
 static void attn_in(nk_session *s, const nk_layer *layer) {
   const nk_config *c = &s->model->config;
-  size_t ld = (size_t)(c->n_heads + 2 * c->n_kv_heads) * c->head_dim;
+  bool conv = layer->conv != NULL;
+  size_t ld = conv ? 3 * (size_t)c->width : (size_t)(c->n_heads + 2 * c->n_kv_heads) * c->head_dim;
   for_tokens(s, layer, attn_norm_task);
   nk_linear_input in = {.x = s->h, .ldx = c->width, .m = s->part_n, .cols = c->width, .act = s->act};
   float *y = s->qkv + s->part_first * ld;
@@ -170,12 +170,12 @@ static void attn_in(nk_session *s, const nk_layer *layer) {
     linear_forward(s, y, ld, &layer->qkv[i], &in);
     y += layer->qkv[i].matrix.rows;
   }
-  for_tokens(s, layer, keys_task);
+  if (!conv) for_tokens(s, layer, keys_task);
 }
 
 static void attn_out(nk_session *s, const nk_layer *layer) {
   const nk_config *c = &s->model->config;
-  uint32_t q = c->n_heads * c->head_dim;
+  uint32_t q = layer->attn_out.matrix.cols;
   nk_linear_input in = {.x = s->h, .ldx = q, .m = s->part_n, .cols = q, .act = s->act};
   linear_forward(s, s->branch, c->width, &layer->attn_out, &in);
   if (!layer->parallel) for_tokens(s, layer, attn_residual_task);
@@ -202,7 +202,13 @@ static void ffn_out(nk_session *s, const nk_layer *layer) {
 void nk_block_stage(nk_session *s, const nk_layer *layer, nk_stage stage) {
   switch (stage) {
     case NK_STAGE_ATTN_IN: attn_in(s, layer); return;
-    case NK_STAGE_ATTN: nk_attention_forward(s, layer); return;
+    case NK_STAGE_ATTN:
+      if (layer->conv != NULL) {
+        nk_shortconv_forward(s, layer);
+      } else {
+        nk_attention_forward(s, layer);
+      }
+      return;
     case NK_STAGE_ATTN_OUT: attn_out(s, layer); return;
     case NK_STAGE_FFN_IN: ffn_in(s, layer); return;
     case NK_STAGE_FFN_OUT: ffn_out(s, layer); return;
@@ -216,7 +222,9 @@ uint64_t nk_block_products(const nk_session *s, const nk_layer *layer, nk_stage 
   uint64_t m = s->options.float_activations ? 2ull * s->part_n : s->part_n;
   switch (stage) {
     case NK_STAGE_ATTN_IN: return m * (elements(&layer->qkv[0]) + elements(&layer->qkv[1]) + elements(&layer->qkv[2]));
-    case NK_STAGE_ATTN: return s->part_n * nk_attention_products(s, layer->window, s->batch_n);
+    case NK_STAGE_ATTN:
+      if (layer->conv != NULL) return (uint64_t)s->part_n * s->model->config.width * s->model->config.conv_taps;
+      return s->part_n * nk_attention_products(s, layer->window, s->batch_n);
     case NK_STAGE_ATTN_OUT: return m * elements(&layer->attn_out);
     case NK_STAGE_FFN_IN: return m * (elements(&layer->gate) + elements(&layer->up));
     case NK_STAGE_FFN_OUT: return m * elements(&layer->down);

@@ -9,12 +9,15 @@
 #define NOOK_RUN_PASS_H
 
 #include "run/linear.h"
+#include "run/shortconv.h"
 #include "run/session.h"
+
+#define NK_ROWS_GRAIN 4u /* tokens a task of elementwise work takes: one token stays on the calling thread */
 
 /* The steps of one layer, each a bounded piece of work. */
 typedef enum nk_stage {
   NK_STAGE_ATTN_IN,  /* norm, q k v, their norms, rotary turns, into the cache */
-  NK_STAGE_ATTN,     /* scores, softmax, values */
+  NK_STAGE_ATTN,     /* scores, softmax, values; or the short convolution */
   NK_STAGE_ATTN_OUT, /* output projection, post-norm, residual */
   NK_STAGE_FFN_IN,   /* norm, gate and up, activation */
   NK_STAGE_FFN_OUT,  /* down, post-norm, residual */
@@ -28,6 +31,7 @@ struct nk_session {
   uint32_t logit_rows;
   nk_arena memory;
   nk_kv kv;
+  nk_conv_state conv;
 
   int32_t *tokens; /* [context] */
   uint32_t length; /* tokens in the cache */
@@ -43,7 +47,7 @@ struct nk_session {
   float *frequencies, *local_frequencies; /* [n_rot / 2]; of layers with a window where they differ */
   float *turns, *local_turns;             /* [batch, n_rot / 2, 2] cos, sin */
   float *x;           /* [batch, d] the residual stream */
-  float *qkv;         /* [batch, q + 2 kv] */
+  float *qkv;         /* [batch, q + 2 kv]; in a layer with a short convolution [batch, 3 d] */
   float *h;           /* [part, max(d, q)] a branch's input; attention's output */
   float *branch;      /* [part, d] a branch's output */
   float *ff;          /* [part, 2 ff] gate | up; [part, ff] without a gate */
@@ -58,13 +62,13 @@ struct nk_session {
 uint32_t nk_attention_queries(const nk_config *config, uint32_t context);
 uint64_t nk_attention_scratch(const nk_config *config, uint32_t context);
 
-/* The cache's layer that the current layer uses: an encoder, which reads each text anew, has one for all. */
-static inline uint32_t nk_kv_layer(const nk_session *session) {
-  return session->model->config.arch->encoder ? 0 : session->layer;
-}
+/* The place of the current layer in the cache of its kind. */
+static inline uint32_t nk_kv_layer(const nk_session *session) { return session->model->layers[session->layer].cache; }
 
 /* y = norm(x) [n], the model's kind of norm; y may be x. */
 void nk_norm_forward(const nk_session *session, float *y, const float *x, const nk_norm *norm, uint32_t n);
+/* The short convolution of the part: qkv and the state to h [m, d]. */
+void nk_shortconv_forward(nk_session *session, const nk_layer *layer);
 /* Attention of the part: qkv and the cache to h [m, q]. */
 void nk_attention_forward(nk_session *session, const nk_layer *layer);
 /* Runs one stage of one layer over the session's part. */

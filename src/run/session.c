@@ -50,7 +50,7 @@ static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine
   }
   s->x = nk_arena_take(arena, all * d, sizeof *s->x);
   s->h = nk_arena_take(arena, m * largest(largest(d, q), c->embed_width), sizeof *s->h);
-  s->qkv = nk_arena_take(arena, all * (q + 2 * kv), sizeof *s->qkv);
+  s->qkv = nk_arena_take(arena, all * largest(q + 2 * kv, c->n_conv > 0 ? 3 * d : 0), sizeof *s->qkv);
   s->branch = nk_arena_take(arena, largest(m, s->logit_rows) * largest(d, c->embed_width), sizeof *s->branch);
   s->ff = nk_arena_take(arena, m * 2 * c->n_ff, sizeof *s->ff);
   s->act = nk_arena_take(arena, nk_act_bytes(machine->ops, (uint32_t)m, act_cols), 1);
@@ -63,8 +63,9 @@ static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine
 
 static void carve_kv(nk_session *s, nk_arena *arena) {
   const nk_config *c = &s->model->config;
-  uint32_t layers = c->arch->encoder ? 1 : c->n_layers; /* pass.h, nk_kv_layer */
+  uint32_t layers = c->arch->encoder ? 1 : c->n_layers - c->n_conv; /* model.h, nk_layer's cache */
   nk_kv_carve(&s->kv, arena, s->options.kv, layers, c->n_kv_heads, c->head_dim, s->options.context);
+  nk_conv_carve(&s->conv, arena, c->n_conv, c->conv_taps, c->width, s->options.context);
 }
 
 static void resolve(nk_session *s, const nk_model *model, const nk_session_options *options) {
@@ -132,15 +133,21 @@ uint32_t nk_session_match(const nk_session *s, const int32_t *ids, uint32_t n) {
   if (s->model->config.arch->encoder) return 0;
   uint32_t limit = n < s->length ? n : s->length, i = 0;
   while (i < limit && s->tokens[i] == ids[i]) i++;
-  return i;
+  return nk_conv_resumable(&s->conv, i, s->length);
 }
 
 void nk_session_trim(nk_session *s, uint32_t length) {
-  if (length < s->length) s->length = length;
+  if (length < s->length) {
+    length = nk_conv_resumable(&s->conv, length, s->length);
+    nk_conv_resume(&s->conv, length, s->length);
+    s->length = length;
+  }
   s->feed = NULL;
   s->feed_n = s->feed_done = s->batch_n = 0;
   s->rows_count = 0;
 }
+
+void nk_session_mark(nk_session *s) { nk_conv_mark(&s->conv, s->length); }
 
 /* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
@@ -216,6 +223,7 @@ static void end_batch(nk_session *s) {
   s->rows_first = s->length;
   s->rows_count = s->batch_n;
   s->length += s->batch_n;
+  nk_conv_enter(&s->conv);
   s->feed_done += s->batch_n;
   s->batch_n = 0;
 }

@@ -50,10 +50,14 @@ uint32_t nk_session_context(const nk_session *session);
 uint32_t nk_session_batch(const nk_session *session);
 uint32_t nk_session_logit_rows(const nk_session *session);
 const int32_t *nk_session_tokens(const nk_session *session); /* [length] */
-/* How many of the first `n` ids are already in the cache, as its beginning. An encoder keeps nothing: 0. */
+/* How many of the first `n` ids are already in the cache, as its beginning, and can be gone on from. An encoder keeps
+   nothing: 0. */
 uint32_t nk_session_match(const nk_session *session, const int32_t *ids, uint32_t n);
-/* Keeps the first `length` tokens; ends a feed that is under way. */
+/* Keeps the first `length` tokens, or fewer where the state after them is not there any more (short convolutions): ask for
+   the length. Ends a feed that is under way. */
 void nk_session_trim(nk_session *session, uint32_t length);
+/* Keeps the state at the present length, so that trimming to it is exact: at most one place at a time. */
+void nk_session_mark(nk_session *session);
 
 /* ---- Reading ----------------------------------------------------------------------------------------------------- */
 

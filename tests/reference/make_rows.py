@@ -5,7 +5,7 @@ olmo2, nomic_bert, lfm2: rows of the table. qwen2_yarn: YaRN. phi3_long, phi3_sh
 context (the session's context decides which factors hold). gemma3_pattern: windows layer by layer from the file.
 
 The reference is Hugging Face transformers (float32, eager attention); the GGUF is written by gguf-py with the tensor names of
-llama.cpp's converter. No tokenizer: these run by token ids.
+llama.cpp's converter. They run by token ids; lfm2 has the oracles' tokenizer of 320 tokens besides, so that it can generate.
 
     python3 -m venv venv && venv/bin/pip install torch==2.13 transformers==5.23 gguf==0.19
     venv/bin/python tests/reference/make_rows.py tests/fixtures/tiny [NAME…]
@@ -203,6 +203,13 @@ def phi3_short(folder):
     phi3(folder, "phi3_short", 256, LENGTHS)
 
 
+def copy_tokenizer(writer, path):
+    for key, field in gguf.GGUFReader(path).fields.items():
+        if key.startswith("tokenizer."):
+            kind = field.types[0]
+            writer.add_key_value(key, field.contents(), kind, field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
+
+
 def lfm2(folder):
     kinds = ["conv", "full_attention", "conv", "full_attention"]
     config = transformers.Lfm2Config(**COMMON, num_hidden_layers=4, num_key_value_heads=2, norm_eps=1e-5, layer_types=kinds,
@@ -213,6 +220,7 @@ def lfm2(folder):
     writer = header(folder, "lfm2", "lfm2", 4, [0 if kind == "conv" else 2 for kind in kinds], rms=1e-5)
     writer.add_rope_freq_base(1000000.0)
     writer.add_shortconv_l_cache(3)
+    copy_tokenizer(writer, f"{folder}/llama.gguf")
     add_ends(writer, state, True, norm="model.embedding_norm.weight", norm_name="token_embd_norm.weight")
     for key in state:
         if key.endswith("conv.conv.weight"):

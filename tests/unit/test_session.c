@@ -90,6 +90,7 @@ static void any_history_of_operations_leaves_the_bits_of_a_fresh_evaluation(void
   random_history("tests/fixtures/tiny/llama.gguf", 3, ",\"context\":161,\"kv\":\"f32\",\"batch\":13", 2, 20);
   random_history("tests/fixtures/tiny/mistral.gguf", 1, ",\"context\":162,\"kv\":\"q8\"", 3, 30);
   random_history("tests/fixtures/tiny/mistral.gguf", 2, ",\"context\":163,\"batch\":7", 4, 20);
+  random_history("tests/fixtures/tiny/lfm2.gguf", 1, ",\"context\":164", 5, 20);
 }
 
 /* ---- Out of turn ------------------------------------------------------------------------------------------------- */
