@@ -135,6 +135,31 @@ static void an_encoder_says_that_it_has_no_logits(void **state) {
   host_close(&h);
 }
 
+/* Rows from a later position on need the whole text all the same: nothing of an encoder's cache stays. */
+static void rows_from_a_later_position_are_those_of_the_whole_text(void **state) {
+  (void)state;
+  bundle b = bundle_open(ENCODERS[1]);
+  host h = open_model(ENCODERS[1], "");
+  size_t n;
+  const int32_t *ids = bundle_get(&b, "len33/ids", sizeof *ids, &n);
+  uint32_t width = host_columns(&h);
+  float *whole = host_logits(&h, ids, (uint32_t)n, 0, width);
+  assert_int_equal(nook_eval_begin(h.context, ids, (uint32_t)n, "{\"output\":\"hidden\",\"from\":20}"), NK_STATUS_OK);
+  uint32_t next = 20;
+  for (nook_rows rows = {0}; !rows.finished;) {
+    assert_int_equal(nook_eval_step(h.context, &rows), NK_STATUS_OK);
+    if (rows.n_rows == 0) continue;
+    assert_int_equal(rows.first, next);
+    assert_memory_equal(rows.values, whole + (size_t)next * width, (size_t)rows.n_rows * width * sizeof *whole);
+    next += rows.n_rows;
+  }
+  assert_int_equal(next, n);
+  nook_eval_end(h.context);
+  free(whole);
+  host_close(&h);
+  bundle_close(&b);
+}
+
 static void stopping_in_the_middle_of_a_text_leaves_nothing_behind(void **state) {
   (void)state;
   bundle b = bundle_open(ENCODERS[1]);
@@ -159,6 +184,7 @@ int main(void) {
       cmocka_unit_test(cls_and_last_are_rows_of_the_hidden_states),
       cmocka_unit_test(a_decoder_s_vector_is_the_same_with_and_without_its_cache),
       cmocka_unit_test(an_encoder_says_that_it_has_no_logits),
+      cmocka_unit_test(rows_from_a_later_position_are_those_of_the_whole_text),
       cmocka_unit_test(stopping_in_the_middle_of_a_text_leaves_nothing_behind),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,6 +87,27 @@ static void every_choice_begins_at_the_prompt_s_end(void **state) {
   host_close(&fresh);
 }
 
+/* After choices the prompt's end is kept. Another sequence that leaves the prompt before its end must not find it again. */
+static void the_kept_end_of_a_prompt_goes_with_the_prompt(void **state) {
+  (void)state;
+  host h = host_open(MODEL, "simd128", 1, ""), fresh = host_open(MODEL, "simd128", 1, "");
+  uint32_t random = 17;
+  int32_t ids[CONTEXT], choices[] = {5, 6, 7, 8};
+  const uint32_t start[] = {0, 4};
+  for (uint32_t i = 0; i < CONTEXT; i++) ids[i] = (int32_t)(4 + next_random(&random) % (VOCAB - 4));
+  assert_int_equal(nook_choices_begin(h.context, ids, 100, choices, start, 1), NK_STATUS_OK);
+  for (nook_rows rows = {0}; !rows.finished;) assert_int_equal(nook_choices_step(h.context, &rows), NK_STATUS_OK);
+  nook_choices_end(h.context);
+  for (uint32_t i = 80; i < CONTEXT; i++) ids[i] = (int32_t)(4 + next_random(&random) % (VOCAB - 4));
+  for (uint32_t n = 120; n >= 105; n -= 15) { /* leaves the prompt at 80; then goes back to between 100 and 120 */
+    float *expected = host_logits(&fresh, ids, n, 0, VOCAB);
+    assert_same_logits(&h, expected, ids, n, n - 1);
+    free(expected);
+  }
+  host_close(&h);
+  host_close(&fresh);
+}
+
 /* Stopped between two steps of a batch, the sequence is as it was. */
 static void a_batch_that_was_stopped_leaves_the_state_as_it_was(void **state) {
   (void)state;
@@ -113,6 +134,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(going_back_anywhere_gives_the_bits_of_a_fresh_session),
       cmocka_unit_test(every_choice_begins_at_the_prompt_s_end),
+      cmocka_unit_test(the_kept_end_of_a_prompt_goes_with_the_prompt),
       cmocka_unit_test(a_batch_that_was_stopped_leaves_the_state_as_it_was),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
