@@ -296,7 +296,7 @@ static nk_status bind_layer(binder *b, nk_layer *layer, uint32_t index) {
   NK_TRY(conv ? bind_shortconv(b, layer, index) : bind_attention(b, layer, index));
   NK_TRY(bind_feed_forward(b, layer, index));
   layer->window = c->window;
-  bool all;
+  bool all = false;
   NK_TRY(sees_all(b, index, &all));
   if (all) layer->window = 0;
   layer->local_rope = layer->window != 0 && c->local_base > 0.0f;
