@@ -26,7 +26,7 @@ const env = /** @type {any} */ ({
  * Runs a model of the fixtures over every sequence of its bundle.
  * @param {string} stem path without suffix: STEM.gguf, STEM.json, STEM.bin
  * @returns {Promise<{architecture: string, reference: string, sequences: number, float: number, product: number}>}
- *   float: the largest |difference| of a logit with activations in float32; product: the largest relative L2 norm of the
+ *   float: the largest |difference| of a logit (of an encoder: of a hidden state) with activations in float32; product: the largest relative L2 norm of the
  *   difference, of a whole sequence, on the default path. Throws when the engine does not run it; sequences 0: the bundle
  *   has no logits.
  */
@@ -44,15 +44,16 @@ export async function measure(stem) {
   for (const activations of /** @type {const} */ (['f32', 'auto'])) {
     const engine = await Engine.create({ build: 'base', threads: 1 }, nodeHost)
     try {
-      for await (const step of engine.load([source], { contextSize: CONTEXT, activations })) void step
+      for await (const step of engine.load([source], { activations })) void step
       found.architecture = engine.info.architecture
       for (let length = 1; length < CONTEXT; length++) {
         const ids = bundle.find(`len${length}/ids`)
-        const reference = bundle.find(`len${length}/logits`) ?? bundle.find(`len${length}/logits_f32`)
+        const output = engine.info.encoder ? 'hidden' : 'logits'
+        const reference = bundle.find(`len${length}/${output}`) ?? bundle.find(`len${length}/${output}_f32`)
         if (ids === undefined || reference === undefined) continue
         const all = new Float32Array(reference.length)
         const width = reference.length / ids.length
-        for (const { first, logits } of engine.eval(ids, { reuse: false })) all.set(logits ?? [], first * width)
+        for (const { first, values } of engine.eval(ids, { reuse: false, output })) all.set(values ?? [], first * width)
         if (activations === 'f32') {
           found.sequences++
           found.float = Math.max(found.float, maxAbs(all, reference))

@@ -61,7 +61,6 @@ export async function checkModel(env, row) {
         model: env.model(row.file),
         build,
         threads,
-        contextSize: 256,
         ...(path === 'float' ? { activations: 'f32' } : {}),
       })
       try {
