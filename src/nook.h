@@ -81,7 +81,8 @@ NOOK_API void nook_unload(nook_context *context);
 
 /* Facts of the loaded (or planned) model, JSON; "{}" when there is none: {architecture, name, license, parameters, bytes,
    types: {Q4_1: n, …}, context, trained_context, vocabulary, sizes: {layers, width, feed_forward, heads, kv_heads,
-   head_dim, window, tied}, tokenizer, template (string or null), bos, eos, encoder, pooling, memory: {weights, kv, work, total} in bytes,
+   head_dim, window, tied}, tokenizer, template (string or null), bos, eos, encoder, pooling, memory: {weights, kv, work,
+   total} in bytes,
    isa, threads, activations, kv_type, header_sha256, unsupported: [...]}. memory is everything that the model, its session
    and a generation take, but for log-probabilities and a max_tokens beyond the context. */
 NOOK_API const char *nook_info(nook_context *context);

@@ -26,9 +26,9 @@ const env = /** @type {any} */ ({
  * Runs a model of the fixtures over every sequence of its bundle.
  * @param {string} stem path without suffix: STEM.gguf, STEM.json, STEM.bin
  * @returns {Promise<{architecture: string, reference: string, sequences: number, float: number, product: number}>}
- *   float: the largest |difference| of a logit (of an encoder: of a hidden state) with activations in float32; product: the largest relative L2 norm of the
- *   difference, of a whole sequence, on the default path. Throws when the engine does not run it; sequences 0: the bundle
- *   has no logits.
+ *   float: the largest |difference| of a logit (of an encoder: of a hidden state) with activations in float32; product:
+ *   the largest relative L2 norm of the difference, of a whole sequence, on the default path. Throws when the engine does
+ *   not run it; sequences 0: the bundle has no logits.
  */
 export async function measure(stem) {
   const bytes = await env.read(`${stem}.gguf`)

@@ -34,9 +34,9 @@ const encoder = new TextEncoder()
 /**
  * output: "logits" (default), "hidden" (states after the last norm), "nll", or "vector" (the text's embedding, which
  * pooling and normalize are for). Encoders have hidden states and vectors only.
- * @typedef {{chunk?: number | undefined, from?: number | undefined, reuse?: boolean | undefined, output?: 'logits' | 'hidden'
- *   | 'nll' | 'vector' | undefined, pooling?: 'auto' | 'mean' | 'cls' | 'last' | undefined, normalize?: boolean | undefined}}
- *   EvalOptions
+ * @typedef {{chunk?: number | undefined, from?: number | undefined, reuse?: boolean | undefined,
+ *            output?: 'logits' | 'hidden' | 'nll' | 'vector' | undefined,
+ *            pooling?: 'auto' | 'mean' | 'cls' | 'last' | undefined, normalize?: boolean | undefined}} EvalOptions
  */
 
 export class Engine {

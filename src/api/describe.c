@@ -143,7 +143,8 @@ nk_status nk_context_describe(nook_context *context, const nk_load_plan *plan) {
                add_config(info, model) && add_tokenizer(info, gguf) &&
                add_text(info, "template", gguf, "tokenizer.chat_template") &&
                add_integer(info, "bos", gguf, "tokenizer.ggml.bos_token_id") &&
-               add_integer(info, "eos", gguf, "tokenizer.ggml.eos_token_id") && add_encoder(info, config) && add_memory(info, context, plan, model) &&
+               add_integer(info, "eos", gguf, "tokenizer.ggml.eos_token_id") &&
+               add_encoder(info, config) && add_memory(info, context, plan, model) &&
                add_run(info, context) && add_hash(info, context->loader) &&
                add_unsupported(info, nk_loader_problems(context->loader));
   if (!whole) {

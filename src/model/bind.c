@@ -277,7 +277,8 @@ static nk_status sees_all(binder *b, uint32_t index, bool *all) {
   const nk_gguf_pair *pair = nk_gguf_find(&b->files[0], key);
   if (pair != NULL && pair->type == NK_GGUF_ARRAY) {
     if (pair->count != c->n_layers || pair->element_type != NK_GGUF_BOOL) {
-      return nk_fail(b->error, NK_STATUS_FORMAT, "the key %s must be a number or an array of %u booleans", key, c->n_layers);
+      return nk_fail(b->error, NK_STATUS_FORMAT, "the key %s must be a number or an array of %u booleans", key,
+                     c->n_layers);
     }
     *all = nk_gguf_integer_at(pair, index) == 0;
     return NK_STATUS_OK;

@@ -203,9 +203,10 @@ static nk_status read_extras(nk_config *config, const nk_gguf *gguf, nk_problems
 static nk_status read_encoder(nk_config *config, const nk_gguf *gguf, nk_problems *problems, nk_error *error) {
   char key[128];
   bool causal;
-  nk_status status = nk_gguf_get_bool(gguf, key_of(config, key, "attention.causal"), !config->arch->encoder, &causal, error);
+  bool encoder = config->arch->encoder;
+  nk_status status = nk_gguf_get_bool(gguf, key_of(config, key, "attention.causal"), !encoder, &causal, error);
   if (status != NK_STATUS_OK) return status;
-  if (causal == config->arch->encoder) nk_problem(problems, "%s = %s", key, causal ? "true" : "false");
+  if (causal == encoder) nk_problem(problems, "%s = %s", key, causal ? "true" : "false");
   uint32_t pooling;
   if ((status = nk_gguf_get_u32(gguf, key_of(config, key, "pooling_type"), 0, 0, UINT32_MAX, &pooling, error)) !=
       NK_STATUS_OK) {
@@ -261,7 +262,8 @@ nk_status nk_config_read(nk_config *config, const nk_gguf *gguf, nk_problems *pr
   NK_TRY(nk_gguf_get_u32(gguf, key_of(config, key, "shortconv.l_cache"), 0, config->n_conv > 0 ? 1 : 0, NK_MAX_CONV_TAPS,
                          &config->conv_taps, error));
   if (config->n_conv > 0 && config->conv_taps == 0) {
-    return nk_fail(error, NK_STATUS_FORMAT, "%u layers have no attention, and the file lacks the key %s", config->n_conv, key);
+    return nk_fail(error, NK_STATUS_FORMAT, "%u layers have no attention, and the file lacks the key %s",
+                   config->n_conv, key);
   }
   NK_TRY(uniform_u32(config, gguf, "feed_forward_length", 0, NK_MAX_FEED_FORWARD, &config->n_ff, NULL, problems, error));
   if (config->n_ff == 0) {

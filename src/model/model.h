@@ -32,7 +32,7 @@ typedef struct nk_layer {
   nk_norm q_norm, k_norm;
   uint32_t q_norm_span, k_norm_span; /* elements that q's and k's norm takes together: a head, or all of them */
   bool head_norms;                   /* q_norm and k_norm have weights of their own for every head */
-  nk_linear qkv[3];                  /* q, k, v; or one fused [q|k|v, d]; or a short convolution's gates and input [3 d, d] */
+  nk_linear qkv[3]; /* q, k, v; or one fused [q|k|v, d]; or a short convolution's gates and input [3 d, d] */
   uint32_t n_qkv;                    /* 3 or 1 */
   const float *conv, *conv_bias;     /* [d, taps], [d] or NULL: the layer mixes by a short convolution, not by attention */
   uint32_t cache;                    /* the layer's place in the cache of its kind */

@@ -5,8 +5,8 @@
  *     → output (+ bias) → [post-norm] → + x → [norm]
  *     → [norm] → up (· act(gate)) → down (+ bias) → [post-norm] → + x → [norm]
  *
- * In a parallel layer the feed-forward reads what attention read, and both are added at the end. A layer may mix tokens by a
- * short convolution instead of attention (shortconv.c).
+ * In a parallel layer the feed-forward reads what attention read, and both are added at the end. A layer may mix tokens by
+ * a short convolution instead of attention (shortconv.c).
  *
  * Each step in brackets exists when its tensor does. Every output element is computed by one thread in an order that
  * depends on nothing but its own position, so batches, chunks and threads give the same bits.

@@ -2,8 +2,8 @@
  * shortconv.h: the state of layers that mix tokens by a short convolution (LFM2): the last columns that it saw.
  *
  * A sequence can go on from `live`, which belongs to its present length. It can go back to where a state was kept: every
- * NK_CONV_STRIDE tokens, and at the mark; what lies between is read again. States are float32, so that the way does not show
- * in the bits.
+ * NK_CONV_STRIDE tokens, and at the mark; what lies between is read again. States are float32, so that the way does not
+ * show in the bits.
  */
 #ifndef NOOK_RUN_SHORTCONV_H
 #define NOOK_RUN_SHORTCONV_H

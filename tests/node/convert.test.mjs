@@ -1,4 +1,4 @@
-/* `nook convert` and web/convert.js: files in, one file out, little memory. What becomes of each family: see the C tests. */
+/* `nook convert` and web/convert.js: files in, one file out, little memory. Each family: see the C tests. */
 import assert from 'node:assert/strict'
 import { cpSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

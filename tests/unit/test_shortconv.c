@@ -30,8 +30,8 @@ static void assert_same_logits(host *h, const float *expected, const int32_t *id
   nook_eval_end(h->context);
 }
 
-/* Sequences that share beginnings of every length with the one before: whatever of the cache is reused, the logits are those
-   of a session that has seen nothing. */
+/* Sequences that share beginnings of every length with the one before: whatever of the cache is reused, the logits are
+   those of a session that has seen nothing. */
 static void going_back_anywhere_gives_the_bits_of_a_fresh_session(void **state) {
   (void)state;
   host h = host_open(MODEL, "simd128", 1, ""), fresh = host_open(MODEL, "simd128", 1, "");
@@ -70,8 +70,8 @@ static void every_choice_begins_at_the_prompt_s_end(void **state) {
   assert_int_equal(cJSON_GetArraySize(list), CHOICES);
   for (int c = 0; c < CHOICES; c++) {
     memcpy(ids + PROMPT, choices + c * CHOICE, CHOICE * sizeof *ids);
-    assert_int_equal(nook_eval_begin(fresh.context, ids, PROMPT + CHOICE, "{\"output\":\"nll\",\"reuse\":false,\"from\":99}"),
-                     NK_STATUS_OK);
+    static const char options[] = "{\"output\":\"nll\",\"reuse\":false,\"from\":99}";
+    assert_int_equal(nook_eval_begin(fresh.context, ids, PROMPT + CHOICE, options), NK_STATUS_OK);
     double expected = 0.0;
     for (nook_rows rows = {0}; !rows.finished;) {
       assert_int_equal(nook_eval_step(fresh.context, &rows), NK_STATUS_OK);
@@ -80,7 +80,9 @@ static void every_choice_begins_at_the_prompt_s_end(void **state) {
     nook_eval_end(fresh.context);
     const cJSON *logprob = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(list, c), "logprob");
     double difference = logprob->valuedouble - expected;
-    if (!(difference < 1e-9 && difference > -1e-9)) fail_msg("choice %d: %.12g, whole %.12g", c, logprob->valuedouble, expected);
+    if (!(difference < 1e-9 && difference > -1e-9)) {
+      fail_msg("choice %d: %.12g, whole %.12g", c, logprob->valuedouble, expected);
+    }
   }
   cJSON_Delete(result);
   host_close(&h);

@@ -8,7 +8,8 @@ export const verb = {
   summary: 'logits (of an encoder: hidden states) of every position of given token ids, to a file',
   usage: `nook logits MODEL --tokens IDS.json --out F.f32 [flags]
 
-Writes raw little-endian float32 [n, vocabulary] (of an encoder: hidden states [n, width]), row by row. IDS.json is a JSON array of ids.
+Writes raw little-endian float32 [n, vocabulary] (of an encoder: hidden states [n, width]), row by row.
+IDS.json is a JSON array of ids.
 
   --tokens F            the ids ("-": stdin)
   --out F               the file to write
