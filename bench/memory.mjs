@@ -153,7 +153,7 @@ const talk = ({ prompt, tokens }) => ({ prompt, tokens })
 
 /* `node bench/memory.mjs`, or imported by bench/run.mjs for its own command line. */
 const asked = process.argv[1] ?? ''
-if (/[/\\](memory|run)\.mjs$/.test(asked)) {
+if (/[/\\]memory\.mjs$/.test(asked) || (/[/\\]run\.mjs$/.test(asked) && process.argv.includes('memory'))) {
   const { values } = parseArgs({
     strict: false,
     options: {

@@ -5,20 +5,24 @@
  *   npm run bench -- --against wllama      the same, and wllama 2.3.1 on the same file in the same browser, taken in turn
  *   npm run bench -- kernels               the matrix kernels alone (bench/kernels.mjs)
  *   npm run bench -- memory                peak memory over an empty page and over a bare Node (bench/memory.mjs)
- *   flags: --model FILE, --threads N, --rounds N, --save (writes bench/results/inference.json)
+ *   flags: --model FILE (bench/random_model.mjs writes one of any shape), --threads N, --rounds N, --repeats N (inside a
+ *          round), --prefill 16,128,512, --decode 64, --save (writes bench/results/inference.json, and for another model
+ *          than the default one inference-<its name>.json)
  *
  * Method   A round opens a fresh browser for each contender, one after the other, so that a machine that slows down slows
  *          all of them; a contender's figure is the median over rounds of the medians inside a round. Memory is the
- *          renderer's peak (VmHWM) minus that of an empty page.
+ *          renderer's peak (VmHWM) minus that of an empty page; "memory allowed" is Nook's own bound for the file,
+ *          file × 1.1 + key/value cache + 20 MiB.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, homedir, tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { measurePage, serve } from './chromium.mjs'
+import { memoryBound } from './memory.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const MODEL = 'models/cache/SmolLM2-135M-Instruct.Q4_1.gguf'
@@ -34,6 +38,9 @@ const { values, positionals } = parseArgs({
     model: { type: 'string', default: MODEL },
     threads: { type: 'string', default: '1' },
     rounds: { type: 'string', default: '3' },
+    repeats: { type: 'string', default: '3' },
+    prefill: { type: 'string', default: '16,128,512' },
+    decode: { type: 'string', default: '64' },
     save: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
@@ -74,6 +81,8 @@ const CONTENDERS = {
 
 async function inference() {
   const threads = Number(values.threads)
+  const prefill = (values.prefill ?? '').split(',').map(Number)
+  const decode = Number(values.decode)
   const model = resolve(root, values.model ?? MODEL)
   const mounts = {
     '/bench/': join(root, 'bench/pages'),
@@ -109,9 +118,9 @@ async function inference() {
         const what = {
           model: `${server.origin}/models/${model.split('/').pop()}`,
           threads,
-          prefill: [16, 128, 512],
-          decode: 64,
-          repeats: 3,
+          prefill,
+          decode,
+          repeats: Number(values.repeats),
           context: 1024,
           ...extra,
         }
@@ -123,6 +132,7 @@ async function inference() {
           else add(name, row.what, row.n, row.n / seconds, 'tokens/s')
         }
         add(name, 'memory', 1, (peak - empty.peak) / 1e6, 'MB')
+        if (result.memory) add(name, 'memory allowed', 1, memoryBound(model, result.memory.kv) / 1e6, 'MB')
       }
     }
   } finally {
@@ -153,10 +163,8 @@ async function inference() {
     rows.find((row) => row.peer === peer && row.what === what && row.n === n)?.median ?? NaN
   if (names.includes('wllama 2.3.1')) {
     for (const [what, n] of /** @type {[string, number][]} */ ([
-      ['prefill', 16],
-      ['prefill', 128],
-      ['prefill', 512],
-      ['decode', 64],
+      ...prefill.map((tokens) => ['prefill', tokens]),
+      ['decode', decode],
     ])) {
       for (const peer of ['nook relaxed', 'nook base'])
         console.log(`${peer} ÷ wllama: ${what} ${n}: ${(of(peer, what, n) / of('wllama 2.3.1', what, n)).toFixed(2)}`)
@@ -165,7 +173,8 @@ async function inference() {
   if (values.json) console.log(JSON.stringify(result))
   if (values.save) {
     mkdirSync(join(root, 'bench/results'), { recursive: true })
-    writeFileSync(join(root, 'bench/results/inference.json'), `${JSON.stringify(result, null, 2)}\n`)
+    const stem = values.model === MODEL ? 'inference' : `inference-${basename(model, '.gguf')}`
+    writeFileSync(join(root, `bench/results/${stem}.json`), `${JSON.stringify(result, null, 2)}\n`)
   }
 }
 

@@ -48,7 +48,7 @@ globalThis.bench = async (what) => {
       rows.push({ what: name, n: 1, seconds: times })
     }
   }
-  const { build, threads, isa } = llm.info
+  const { build, threads, isa, memory } = llm.info
   await llm.dispose()
-  return { rows, build, threads, isa }
+  return { rows, build, threads, isa, memory }
 }
