@@ -187,7 +187,8 @@ nk_status nk_safetensors_read(nk_source_list *list, const char *json, uint64_t l
   }
   nk_document_free(&document);
   if (status != NK_STATUS_OK) return status;
-  return check_cover(list->tensors + first, list->n - first, file_name, header_bytes, data_bytes, error);
+  return check_cover(list->n == first ? NULL : list->tensors + first, list->n - first, file_name, header_bytes, data_bytes,
+                     error);
 }
 
 nk_status nk_source_check_names(const nk_source_list *list, nk_error *error) {

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 
 import numpy as np
 import sentencepiece
@@ -93,6 +94,56 @@ def sentence_piece(style, specials, user=(), vocab=400):
     return tok
 
 
+def field(message, wanted):
+    """The bytes of a length-delimited field of a protocol buffer, the last of its number."""
+    at, found = 0, None
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(message):
+        key = varint()
+        if key & 7 == 2:
+            length = varint()
+            if key >> 3 == wanted:
+                found = message[at:at + length]
+            at += length
+        elif key & 7 == 0:
+            varint()
+        else:
+            at += {1: 8, 5: 4}[key & 7]
+    return found
+
+
+def unigram():
+    """SentencePiece's unigram model with a map of three characters, as transformers writes XLM-R's."""
+    out = io.BytesIO()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+        rules.write("".join("\t".join(" ".join(f"{ord(c):X}" for c in text) for text in pair) + "\n" for pair in (("½", "1/2"), ("①", "1"), ("\t", " "))))
+        rules.flush()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(TEXT * 4), model_writer=out, model_type="unigram", vocab_size=220, character_coverage=1.0, bos_id=0, pad_id=1, eos_id=2,
+            unk_id=3, hard_vocab_limit=False, minloglevel=2, normalization_rule_tsv=rules.name)
+    sp = sentencepiece.SentencePieceProcessor(model_proto=out.getvalue())
+    pieces = [(sp.id_to_piece(i), sp.get_score(i)) for i in range(sp.get_piece_size())]
+    tok = Tokenizer(models.Unigram(pieces, unk_id=3, byte_fallback=False))
+    charsmap = field(field(out.getvalue(), 3), 2)  # normalizer_spec.precompiled_charsmap
+    tok.normalizer = normalizers.Sequence([normalizers.Precompiled(charsmap), normalizers.Replace(Regex(" {2,}"), " ")])
+    tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")])
+    tok.decoder = decoders.Metaspace()
+    tok.add_special_tokens([AddedToken(t, normalized=False) for t in ("<s>", "<pad>", "</s>", "<unk>")])
+    tok.post_processor = processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    return tok
+
+
 def word_piece():
     tok = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tok.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True)
@@ -151,6 +202,10 @@ def gemma_like():
     return wrap(tok, bos_token="<s>", eos_token="</s>", unk_token="<unk>", add_bos_token=True)
 
 
+def unigram_like():
+    return wrap(unigram(), bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
+
+
 def bert_like():
     return wrap(word_piece(), cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]")
 
@@ -171,6 +226,7 @@ MODELS = {
     "llama3": (T.LlamaConfig, dict(BASE, **HEADS, rope_parameters={
         "rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 16}), T.LlamaForCausalLM, llama3_like, "bfloat16", "40KB", {"template": "file", "ends": ["<|end_of_text|>", "<|eot_id|>"]}),
+    "llama_unigram": (T.LlamaConfig, dict(BASE, **HEADS, tie_word_embeddings=True), T.LlamaForCausalLM, unigram_like, "bfloat16", None, {}),
     "mistral": (T.MistralConfig, dict(BASE, **HEADS, sliding_window=16), T.MistralForCausalLM, llama_like, "bfloat16", None, {}),
     "qwen2": (T.Qwen2Config, dict(BASE, **HEADS, rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 1000000.0}), T.Qwen2ForCausalLM, qwen_like, "float16", None, {}),
     "qwen3": (T.Qwen3Config, dict(BASE, **HEADS, head_dim=16), T.Qwen3ForCausalLM, qwen_like, "bfloat16", None, {}),
@@ -284,6 +340,6 @@ def make(target, name, seed):
 
 
 if __name__ == "__main__":
-    for index, one in enumerate(MODELS):
+    for one in MODELS:
         if not sys.argv[2:] or one in sys.argv[2:]:
-            make(sys.argv[1], one, 100 + index)
+            make(sys.argv[1], one, 100 + sum(map(ord, one)))
