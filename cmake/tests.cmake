@@ -15,7 +15,7 @@ endif()
 foreach(folder IN LISTS folders)
   file(GLOB files CONFIGURE_DEPENDS tests/${folder}/*.c)
   if(APPLE)
-    list(FILTER files EXCLUDE REGEX "/test_engine_memory\\.c$") # Apple's linker has no --wrap
+    list(FILTER files EXCLUDE REGEX "/test_(engine|convert)_memory\\.c$") # Apple's linker has no --wrap
   endif()
   foreach(file IN LISTS files)
     nook_program("${file}" ${folder})
@@ -27,11 +27,13 @@ foreach(folder IN LISTS folders)
   endforeach()
 endforeach()
 
-if(TARGET test_engine_memory) # its own malloc in the place of the system's, for the whole program
-  foreach(function malloc calloc realloc aligned_alloc free)
-    target_link_options(test_engine_memory PRIVATE "-Wl,--wrap=${function}")
-  endforeach()
-endif()
+foreach(name test_engine_memory test_convert_memory) # their own malloc in the place of the system's, for the whole program
+  if(TARGET ${name})
+    foreach(function malloc calloc realloc aligned_alloc free)
+      target_link_options(${name} PRIVATE "-Wl,--wrap=${function}")
+    endforeach()
+  endif()
+endforeach()
 
 file(GLOB files CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
 foreach(file IN LISTS files)

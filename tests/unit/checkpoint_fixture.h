@@ -25,7 +25,7 @@ static inline void folder_put(folder *f, const char *name, const void *bytes, si
   assert_true(i < FOLDER_FILES);
   if (i == f->n) {
     f->n++;
-    (void)snprintf(f->name[i], sizeof f->name[i], "%s", name);
+    (void)snprintf(f->name[i], sizeof f->name[i], "%.63s", name);
     f->bytes[i] = NULL;
   }
   free(f->bytes[i]);
