@@ -165,54 +165,52 @@ static nk_status apply_key(const nk_key_rule *rule, const nk_shape *shape, const
 
 /* ---- Window ------------------------------------------------------------------------------------------------------ */
 
-/* The pattern of local and global layers must be the one that the engine's row has. */
-static nk_status check_layer_types(const nk_shape *shape, const nk_document *config, const nk_arch *arch, bool *any,
-                                   nk_error *error) {
-  const cJSON *types = nk_json_find(config->root, "layer_types");
-  uint32_t period = arch->window_period, index = 0, n_local = 0;
-  *any = false;
-  if (types == NULL) return NK_STATUS_OK;
-  if (!cJSON_IsArray(types)) return wrong(config, "layer_types", types, "an array", error);
-  for (const cJSON *type = types->child; type != NULL; type = type->next, index++) {
-    bool local = nk_json_is(type, "sliding_attention");
-    n_local += local;
-    bool wanted = period != 0 && (index + 1) % period != 0;
-    if (!local && !nk_json_is(type, "full_attention")) {
-      return nk_document_refuse(config, "layer_types", type, "known are full_attention and sliding_attention", error);
+/* local [layers]: which layers have the window, by a list of them, a period, the layer from which on, or the engine's row.
+ */
+static nk_status read_local(const nk_shape *shape, const nk_document *config, const nk_arch *arch,
+                            uint8_t local[NK_CONVERT_MAX_LAYERS], nk_error *error) {
+  const cJSON *types = nk_json_find(config->root, "layer_types"), *from = nk_json_find(config->root, "max_window_layers");
+  const cJSON *pattern = nk_json_find(config->root, "sliding_window_pattern|_sliding_window_pattern");
+  uint64_t first = 0, period = arch->window_period;
+  if (types != NULL) {
+    uint32_t n = 0;
+    for (const cJSON *type = types->child; type != NULL; type = type->next, n++) {
+      if (!nk_json_is(type, "sliding_attention") && !nk_json_is(type, "full_attention")) {
+        return nk_document_refuse(config, "layer_types", type, "known are full_attention and sliding_attention", error);
+      }
+      if (n < shape->layers) local[n] = nk_json_is(type, "sliding_attention");
     }
-    if (period != 0 && local != wanted) {
-      return nk_document_refuse(config, "layer_types", type, "its order of local and global layers is not the family's",
-                                error);
-    }
+    return n == shape->layers ? NK_STATUS_OK : wrong(config, "layer_types", types, "one entry for each layer", error);
   }
-  *any = n_local > 0;
-  if (index != shape->layers || (period == 0 && n_local > 0 && n_local < index)) {
-    return nk_document_refuse(config, "layer_types", types, "its layers are not all alike, or not as many as the model's",
-                              error);
+  if (pattern != NULL && !nk_json_integer(pattern, NK_CONVERT_MAX_LAYERS, &period)) {
+    return wrong(config, key_name(pattern, ""), pattern, "an integer", error);
   }
+  if (from != NULL && !nk_json_integer(from, UINT32_MAX, &first)) {
+    return wrong(config, "max_window_layers", from, "an integer", error);
+  }
+  for (uint32_t i = 0; i < shape->layers; i++) local[i] = i >= first && (period == 0 || (i + 1) % period != 0);
   return NK_STATUS_OK;
 }
 
 static nk_status convert_window(const nk_shape *shape, const nk_document *config, const nk_arch *arch,
                                 nk_gguf_writer *writer, nk_error *error) {
-  bool used, any_local, has_types = nk_json_find(config->root, "layer_types") != NULL;
+  uint8_t local[NK_CONVERT_MAX_LAYERS] = {0};
+  bool used, any = false, usual = true;
   uint32_t window;
-  uint64_t period;
   nk_status status = read_size(config, "sliding_window", UINT32_MAX, UINT32_MAX, &window, error);
   if (status == NK_STATUS_OK) status = read_bool(config, "use_sliding_window", true, &used, error);
-  if (status == NK_STATUS_OK) status = check_layer_types(shape, config, arch, &any_local, error);
+  if (status == NK_STATUS_OK) status = read_local(shape, config, arch, local, error);
   if (status != NK_STATUS_OK) return status;
-  const cJSON *pattern = nk_json_find(config->root, "sliding_window_pattern|_sliding_window_pattern");
-  if (pattern != NULL && arch->window_period != 0 &&
-      !(nk_json_integer(pattern, UINT32_MAX, &period) && period == arch->window_period)) {
-    return nk_document_refuse(config, key_name(pattern, ""), pattern, "the family's period is another", error);
+  for (uint32_t i = 0; i < shape->layers; i++) {
+    bool by_row = arch->window_period == 0 || (i + 1) % arch->window_period != 0;
+    any = any || local[i];
+    usual = usual && local[i] == by_row;
   }
-  if (!used || window == UINT32_MAX || (has_types && !any_local)) return NK_STATUS_OK;
-  if (nk_json_find(config->root, "max_window_layers") != NULL && !has_types) {
-    return nk_document_refuse(config, "use_sliding_window", nk_json_find(config->root, "use_sliding_window"),
-                              "a window in some layers only is not supported", error);
-  }
+  if (!used || window == UINT32_MAX || !any) return NK_STATUS_OK;
   nk_put_arch_u32(writer, shape, "attention.sliding_window", window);
+  if (usual) return NK_STATUS_OK;
+  char key[128];
+  nk_gguf_put_numbers(writer, arch_key(shape, "attention.sliding_window_pattern", key), NK_GGUF_BOOL, local, shape->layers);
   return NK_STATUS_OK;
 }
 

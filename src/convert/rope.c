@@ -112,14 +112,16 @@ static nk_status longrope(nk_shape *shape, const rope *r, nk_gguf_writer *writer
 }
 
 static nk_status yarn(const nk_shape *shape, const rope *r, nk_gguf_writer *writer, nk_error *error) {
-  double factor, original, fast, slow;
+  double factor, original, fast, slow, attention;
   nk_status status = positive(r, "factor", 0.0, &factor, error);
   if (status == NK_STATUS_OK) status = original_context(r, r->context, &original, error);
   if (status == NK_STATUS_OK) status = positive(r, "beta_fast", 32.0, &fast, error);
   if (status == NK_STATUS_OK) status = positive(r, "beta_slow", 1.0, &slow, error);
+  double usual = factor > 1.0 ? 0.1 * nk_log_f64(factor) + 1.0 : 1.0; /* what readers of GGUF multiply by anyway */
+  if (status == NK_STATUS_OK) status = positive(r, "attention_factor", usual, &attention, error);
   if (status != NK_STATUS_OK) return status;
   /* Forms of it that the keys of GGUF do not say. */
-  static const char *const others[] = {"attention_factor", "mscale", "mscale_all_dim"};
+  static const char *const others[] = {"mscale", "mscale_all_dim"};
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
     const cJSON *value = nk_json_find(r->parameters, others[i]);
     if (value != NULL) return nk_document_refuse(r->config, others[i], value, "yarn is converted without it", error);
@@ -133,6 +135,7 @@ static nk_status yarn(const nk_shape *shape, const rope *r, nk_gguf_writer *writ
   nk_put_arch_u32(writer, shape, "rope.scaling.original_context_length", (uint32_t)original);
   nk_put_arch_f32(writer, shape, "rope.scaling.yarn_beta_fast", fast);
   nk_put_arch_f32(writer, shape, "rope.scaling.yarn_beta_slow", slow);
+  if (fabs(attention - usual) > 1e-9) nk_put_arch_f32(writer, shape, "rope.scaling.attn_factor", attention / usual);
   return NK_STATUS_OK;
 }
 

@@ -154,10 +154,11 @@ static inline nook_context *context_new(void) {
   return context;
 }
 
-/* Loads a converted file into the context. */
-static inline void load_converted(nook_context *context, const converted *file) {
-  char options[128];
-  (void)snprintf(options, sizeof options, "{\"files\":[{\"bytes\":%zu}],\"activations\":\"f32\"}", file->length);
+/* Loads a converted file into the context; 0 tokens: as many as it was trained for. */
+static inline void load_converted(nook_context *context, const converted *file, uint32_t tokens) {
+  char options[160], more[40] = "";
+  if (tokens != 0) (void)snprintf(more, sizeof more, ",\"context\":%u", tokens);
+  (void)snprintf(options, sizeof options, "{\"files\":[{\"bytes\":%zu}],\"activations\":\"f32\"%s}", file->length, more);
   nk_status status = nook_load_begin(context, options);
   if (status == NK_STATUS_OK) status = host_feed(context, file->bytes, file->length);
   if (status != NK_STATUS_OK) fail_msg("the converted file does not load: %s", nook_error(context));

@@ -28,7 +28,7 @@ static checkpoints all_checkpoints(void) {
     (void)snprintf(all.name[all.n++], sizeof all.name[0], "%.63s", entry->d_name);
   }
   (void)closedir(directory);
-  assert_true(all.n >= 10);
+  assert_true(all.n >= 20);
   return all;
 }
 
@@ -38,20 +38,19 @@ static bundle reference_of(const char *checkpoint) {
   return bundle_open(stem);
 }
 
-static nook_context *convert_and_load(const char *checkpoint, const char *outtype) {
-  nook_context *context = context_new();
+static converted convert_checkpoint(nook_context *context, const char *checkpoint, const char *outtype) {
   folder f = folder_open(checkpoint);
   converted file;
   if (folder_convert(context, &f, outtype, &file) != NK_STATUS_OK) fail_msg("%s: %s", checkpoint, nook_error(context));
-  load_converted(context, &file);
-  free(file.bytes);
   folder_close(&f);
-  return context;
+  return file;
 }
 
 /* ---- The numbers ------------------------------------------------------------------------------------------------- */
 
-static void compare_rows(const char *checkpoint, nook_context *context, const bundle *b, const char *length) {
+/* In a context that just holds the text: LongRoPE's factors go by it, transformers' by the text. */
+static void compare_rows(const char *checkpoint, nook_context *context, const converted *file, const bundle *b,
+                         const char *length) {
   char name[64];
   size_t n_ids, n_wanted;
   (void)snprintf(name, sizeof name, "%s/ids", length);
@@ -62,6 +61,7 @@ static void compare_rows(const char *checkpoint, nook_context *context, const bu
     (void)snprintf(name, sizeof name, "%s/hidden", length);
     wanted = bundle_get(b, name, 4, &n_wanted);
   }
+  load_converted(context, file, (uint32_t)n_ids);
   host h = {.context = context, .n_threads = 1};
   float *got = host_logits(&h, ids, (uint32_t)n_ids, 0, (uint32_t)(n_wanted / n_ids));
   double worst = 0;
@@ -70,6 +70,7 @@ static void compare_rows(const char *checkpoint, nook_context *context, const bu
     worst = difference > worst || difference != difference ? difference : worst;
   }
   free(got);
+  nook_unload(context);
   print_message("%s %s: max abs %.2g\n", checkpoint, length, worst);
   if (!(worst <= TOLERANCE)) fail_msg("%s %s: max abs %g", checkpoint, length, worst);
 }
@@ -79,10 +80,12 @@ static void a_checkpoint_of_each_family_gives_transformers_logits(void **state) 
   checkpoints all = all_checkpoints();
   for (uint32_t i = 0; i < all.n; i++) {
     bundle b = reference_of(all.name[i]);
-    nook_context *context = convert_and_load(all.name[i], "f32");
-    compare_rows(all.name[i], context, &b, "len9");
-    compare_rows(all.name[i], context, &b, "len33");
+    nook_context *context = context_new();
+    converted file = convert_checkpoint(context, all.name[i], "f32");
+    compare_rows(all.name[i], context, &file, &b, "len9");
+    compare_rows(all.name[i], context, &file, &b, "len33");
     nook_destroy(context);
+    free(file.bytes);
     bundle_close(&b);
   }
 }
@@ -109,7 +112,10 @@ static void strings_have_the_ids_of_the_checkpoints_own_tokenizer(void **state) 
   checkpoints all = all_checkpoints();
   for (uint32_t i = 0; i < all.n; i++) {
     bundle b = reference_of(all.name[i]);
-    nook_context *context = convert_and_load(all.name[i], "q8_0");
+    nook_context *context = context_new();
+    converted file = convert_checkpoint(context, all.name[i], "q8_0");
+    load_converted(context, &file, 0);
+    free(file.bytes);
     const cJSON *meta = cJSON_GetObjectItem(b.json, "meta"), *strings = cJSON_GetObjectItem(meta, "strings");
     assert_true(cJSON_GetArraySize(strings) >= 10);
     for (const cJSON *one = strings->child; one != NULL; one = one->next) {
@@ -287,7 +293,7 @@ static void a_metaspace_before_texts_becomes_sentencepieces_rule_and_is_noted(vo
   converted file;
   if (folder_convert(context, &f, "f32", &file) != NK_STATUS_OK) fail_msg("%s", nook_error(context));
   assert_non_null(strstr(nook_result(context), "Metaspace"));
-  load_converted(context, &file);
+  load_converted(context, &file, 0);
   bundle b = reference_of("llama");
   const cJSON *one = cJSON_GetObjectItem(cJSON_GetObjectItem(b.json, "meta"), "strings")->child; /* begins with a letter */
   compare_ids("llama", context, cJSON_GetObjectItem(one, "text")->valuestring, cJSON_GetObjectItem(one, "ids"), 0);
@@ -336,7 +342,9 @@ static void each_family_has_a_checkpoint_and_an_architecture(void **state) {
   checkpoints all = all_checkpoints();
   for (uint32_t k = 0; k < nk_family_count(); k++) {
     const nk_family *family = nk_family_at(k);
-    if (nk_arch_find(family->arch, strlen(family->arch)) == NULL) continue; /* refused by name until the engine has it */
+    if (nk_arch_find(family->arch, strlen(family->arch)) == NULL) {
+      fail_msg("%s: no architecture %s", family->model_type, family->arch);
+    }
     bool found = false;
     for (uint32_t i = 0; i < all.n && !found; i++) {
       folder f = folder_open(all.name[i]);

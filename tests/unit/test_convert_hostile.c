@@ -35,14 +35,18 @@ static void refused(nook_context *context, const folder *f, const char *outtype,
 
 /* ---- Safetensors ------------------------------------------------------------------------------------------------- */
 
-static void put_safetensors(folder *f, uint64_t said, const char *header, size_t data) {
+static void put_safetensors_named(folder *f, const char *name, uint64_t said, const char *header, size_t data) {
   size_t n = strlen(header);
   uint8_t *bytes = calloc(8 + n + data, 1);
   assert_non_null(bytes);
   for (unsigned i = 0; i < 8; i++) bytes[i] = (uint8_t)((said == 0 ? n : said) >> (8 * i));
   memcpy(bytes + 8, header, n);
-  folder_put(f, "model.safetensors", bytes, 8 + n + data);
+  folder_put(f, name, bytes, 8 + n + data);
   free(bytes);
+}
+
+static void put_safetensors(folder *f, uint64_t said, const char *header, size_t data) {
+  put_safetensors_named(f, "model.safetensors", said, header, data);
 }
 
 #define T(shape, begin, end) "{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" begin "," end "]}"
@@ -159,6 +163,11 @@ static void an_index_reads_no_file_outside_of_the_folder(void **state) {
   folder_put(&f, "model-00002-of-00002.safetensors", folder_text(&f, "model-00001-of-00002.safetensors"), 40000);
   refused(context, &f, "f32", "the same part twice, cut", "model-00002-of-00002.safetensors", NULL);
   folder_close(&f);
+  f = folder_open("llama3");
+  put_safetensors_named(&f, "model-00002-of-00002.safetensors", 0, "{\"model.embed_tokens.weight\":" T("[2]", "0", "8") "}",
+                        8);
+  refused(context, &f, "f32", "a tensor twice", "\"model.embed_tokens.weight\" is in two files", NULL);
+  folder_close(&f);
   is_sound(context);
   nook_destroy(context);
 }
@@ -189,7 +198,7 @@ static void what_nook_would_run_otherwise_is_refused_by_name(void **state) {
        "quantization_config", NULL},
       {"gemma2", "config.json", "\"query_pre_attn_scalar\": 16", "\"query_pre_attn_scalar\": 24", "query_pre_attn_scalar",
        "24"},
-      {"gemma3", "config.json", "\"full_attention\"\n", "\"sliding_attention\"\n", "layer_types", NULL},
+      {"gemma3", "config.json", "\"full_attention\"\n", "\"chunked_attention\"\n", "chunked_attention", NULL},
       {"gpt2", "config.json", "\"scale_attn_by_inverse_layer_idx\": false", "\"scale_attn_by_inverse_layer_idx\": true",
        "inverse_layer_idx\" is true", NULL},
       {"gpt_neox", "config.json", "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"gelu_fast\"", "gelu_fast", NULL},
@@ -213,6 +222,20 @@ static void what_nook_would_run_otherwise_is_refused_by_name(void **state) {
       {SOUND, "tokenizer.json", "\"model\": {", "\"mode\": {", "no vocabulary", NULL},
       {"llama", "tokenizer.json", "\"prepend\": \"▁\"", "\"prepend\": \"_\"", "normalizer", NULL},
       {"llama", "tokenizer.json", "\"merges\": [", "\"merges\": [\"qq zz\",", "makes a text that is no token", NULL},
+      {"bert", "tokenizer.json", "\"lowercase\": true", "\"lowercase\": false", "\"lowercase\" is false", "uncased"},
+      {"bert", "tokenizer.json", "\"BertPreTokenizer\"", "\"Whitespace\"", "Whitespace", NULL},
+      {"bert", "config.json", "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\"", "relu", NULL},
+      {"bert", "1_Pooling/config.json", "\"pooling_mode_cls_token\": true", "\"pooling_mode_cls_token\": false",
+       "exactly one", NULL},
+      {"llama_unigram", "tokenizer.json", "\"precompiled_charsmap\": \"", "\"precompiled_charsmap\": \"*", "base64", NULL},
+      {"llama_unigram", "tokenizer.json", "\"precompiled_charsmap\": \"", "\"precompiled_charsmap\": \"////", "charsmap",
+       NULL},
+      {"llama_unigram", "tokenizer.json", "\"type\": \"Metaspace\"", "\"type\": \"Whitespace\"", "Metaspace is needed",
+       NULL},
+      {"phi3_long", "config.json", "\"long_factor\": [", "\"long_factor\": [1.0,", "long_factor", "for each frequency"},
+      {"phi3_long", "config.json", "\"short_factor\": [", "\"short_factor\": [0.0], \"other\": [", "short_factor", NULL},
+      {"qwen3", "config.json", "\"attention_factor\": 1.5", "\"mscale\": 1.5", "mscale", "yarn"},
+      {"lfm2", "config.json", "\"conv\"", "\"mamba\"", "\"layer_types\" is \"mamba\"", NULL},
       {"llama", "tokenizer.json", "\"single\": [", "\"single\": [{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}},",
        "single", NULL},
   };
