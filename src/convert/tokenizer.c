@@ -3,7 +3,7 @@
  * chat templates.
  *
  * Which token stands for what is in tokenizer_config.json (or special_tokens_map.json), by text, and in config.json, by id;
- * what is put around a text is in tokenizer.json's post_processor, unless tokenizer_config.json says it outright.
+ * what is put around a text is in tokenizer.json's post_processor, and in tokenizer_config.json only where that is missing.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -131,12 +131,10 @@ static nk_status read_post_processor(ids *out, const nk_vocabulary *vocabulary, 
                               "known are TemplateProcessing and ByteLevel", error);
 }
 
+/* Where tokenizer.json has none, transformers makes a template of these two. */
 static void read_flags(ids *out, const nk_document *config) {
-  const cJSON *bos = nk_json_find(config->root, "add_bos_token"), *eos = nk_json_find(config->root, "add_eos_token");
-  if (!cJSON_IsBool(bos) && !cJSON_IsBool(eos)) return;
-  /* With either of them, transformers makes the template anew, from these two alone. */
-  out->add_bos = cJSON_IsTrue(bos) && out->of[BOS] != NONE;
-  out->add_eos = cJSON_IsTrue(eos) && out->of[EOS] != NONE;
+  out->add_bos = cJSON_IsTrue(nk_json_find(config->root, "add_bos_token")) && out->of[BOS] != NONE;
+  out->add_eos = cJSON_IsTrue(nk_json_find(config->root, "add_eos_token")) && out->of[EOS] != NONE;
 }
 
 /* ---- Chat templates ---------------------------------------------------------------------------------------------- */
@@ -195,7 +193,9 @@ static nk_status convert(nk_vocabulary *vocabulary, const nk_document documents[
   if (status != NK_STATUS_OK) return status;
   bool pieces = nk_json_is(nk_json_find(vocabulary->model, "type"), "WordPiece");
   bool fallback = cJSON_IsTrue(nk_json_find(vocabulary->model, "byte_fallback"));
-  if (!pieces) read_flags(&known, &documents[NK_DOC_TOKENIZER_CONFIG]);
+  if (!pieces && nk_json_find(vocabulary->tokenizer->root, "post_processor") == NULL) {
+    read_flags(&known, &documents[NK_DOC_TOKENIZER_CONFIG]);
+  }
   if (fallback && known.of[UNK] != NONE) vocabulary->types[known.of[UNK]] = NK_TYPE_UNKNOWN;
   status = nk_vocabulary_write(vocabulary, writer, notes, error);
   if (status != NK_STATUS_OK) return status;

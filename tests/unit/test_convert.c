@@ -303,6 +303,67 @@ static void a_metaspace_before_texts_becomes_sentencepieces_rule_and_is_noted(vo
   nook_destroy(context);
 }
 
+static void the_first_merge_of_a_token_is_its_score(void **state) {
+  (void)state;
+  nook_context *context = context_new();
+  folder f = folder_open("llama");
+  folder_replace(&f, "tokenizer.json", "\"merges\": [", "\"merges\": [\"▁ t\", "); /* it is there again further on */
+  converted file;
+  if (folder_convert(context, &f, "f32", &file) != NK_STATUS_OK) fail_msg("%s", nook_error(context));
+  nk_gguf gguf = header_of(&file);
+  const nk_gguf_pair *tokens = nk_gguf_find(&gguf, "tokenizer.ggml.tokens"),
+                     *scores = nk_gguf_find(&gguf, "tokenizer.ggml.scores");
+  uint32_t found = 0, merged = 0;
+  for (uint64_t i = 0; i < tokens->count; i++) {
+    nk_text text = nk_gguf_text_at(tokens, i);
+    double score = nk_gguf_number_at(scores, i);
+    merged += score > -100.0 && score <= 0.0;
+    if (text.length != 4 || memcmp(text.bytes, "▁t", 4) != 0) continue;
+    assert_true(!(score < 0.0));
+    found++;
+  }
+  assert_int_equal(found, 1);
+  assert_true(merged > 20);
+  nk_gguf_free(&gguf);
+  free(file.bytes);
+  folder_close(&f);
+  nook_destroy(context);
+}
+
+/* As transformers 5.23 has it. */
+static void the_template_says_what_goes_around_a_text_and_without_one_the_settings_do(void **state) {
+  (void)state;
+  static const struct {
+    const char *checkpoint, *config;
+    bool template, bos, eos;
+  } cases[] = {
+      {"opt", "{}", true, true, false},
+      {"opt", "{\"add_bos_token\": false, \"add_eos_token\": true, \"bos_token\": \"</s>\"}", true, true, false},
+      {"gpt2", "{\"add_bos_token\": true, \"bos_token\": \"<|endoftext|>\"}", true, false, false},
+      {"opt", "{}", false, false, false},
+      {"opt", "{\"add_bos_token\": true, \"bos_token\": {\"content\": \"</s>\"}}", false, true, false},
+      {"opt", "{\"add_eos_token\": true, \"eos_token\": \"</s>\"}", false, false, true},
+      {"qwen2", "{\"add_bos_token\": true}", false, false, false}, /* it has no such token */
+  };
+  nook_context *context = context_new();
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    folder f = folder_open(cases[i].checkpoint);
+    folder_put(&f, "tokenizer_config.json", cases[i].config, strlen(cases[i].config));
+    if (!cases[i].template) folder_replace(&f, "tokenizer.json", "\"post_processor\"", "\"no_processor\"");
+    converted file;
+    bool bos, eos;
+    if (folder_convert(context, &f, "f32", &file) != NK_STATUS_OK) fail_msg("%s", nook_error(context));
+    nk_gguf gguf = header_of(&file);
+    assert_int_equal(nk_gguf_get_bool(&gguf, "tokenizer.ggml.add_bos_token", !cases[i].bos, &bos, NULL), NK_STATUS_OK);
+    assert_int_equal(nk_gguf_get_bool(&gguf, "tokenizer.ggml.add_eos_token", !cases[i].eos, &eos, NULL), NK_STATUS_OK);
+    if (bos != cases[i].bos || eos != cases[i].eos) fail_msg("%s", cases[i].config);
+    nk_gguf_free(&gguf);
+    free(file.bytes);
+    folder_close(&f);
+  }
+  nook_destroy(context);
+}
+
 static void tokens_without_a_row_are_left_out_and_noted(void **state) {
   (void)state;
   nook_context *context = context_new();
@@ -368,6 +429,8 @@ int main(void) {
       cmocka_unit_test(further_ends_of_a_turn_are_kept),
       cmocka_unit_test(a_metaspace_before_texts_becomes_sentencepieces_rule_and_is_noted),
       cmocka_unit_test(tokens_without_a_row_are_left_out_and_noted),
+      cmocka_unit_test(the_first_merge_of_a_token_is_its_score),
+      cmocka_unit_test(the_template_says_what_goes_around_a_text_and_without_one_the_settings_do),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
