@@ -344,7 +344,8 @@ nk_status nk_convert_config(nk_shape *shape, const nk_document *config, const nk
   NK_TRY(read_size(config, "hidden_size|n_embd", 0, NK_MAX_WIDTH, &shape->width, error));
   NK_TRY(read_size(config, "num_attention_heads|n_head", 0, NK_MAX_HEADS, &shape->heads, error));
   NK_TRY(read_size(config, "num_key_value_heads", shape->heads, NK_MAX_HEADS, &shape->kv_heads, error));
-  NK_TRY(read_size(config, "max_position_embeddings|n_positions|n_ctx", 0, NK_MAX_CONTEXT, &context, error));
+  NK_TRY(read_size(config, "max_trained_positions|max_position_embeddings|n_positions|n_ctx", 0, NK_MAX_CONTEXT, &context,
+                   error));
   NK_TRY(read_size(config, "intermediate_size|ffn_dim|n_inner|block_ff_dim", 4 * shape->width, NK_MAX_FEED_FORWARD,
                    &feed_forward, error));
   NK_TRY(read_size(config, "vocab_size", UINT32_MAX, UINT32_MAX - 1, &n_vocab, error));

@@ -145,6 +145,7 @@ static const nk_tensor_rule LFM2[] = {
     COPY(L "conv.in_proj", B "shortconv.in_proj"),
     OP(SQUEEZE, L "conv.conv", B "shortconv.conv"),
     COPY(L "conv.out_proj", B "shortconv.out_proj"),
+    SKIP("pos_emb.inv_freq"),
     END,
 };
 
@@ -259,6 +260,7 @@ static const nk_key_rule NOMIC_KEYS[] = {
     CHECK("hidden_act", "silu|swish"),
     CHECK("activation_function", "swiglu|silu|swish"),
     CHECK("prenorm", "false"),
+    CHECK("use_rms_norm", "false"),
     CHECK("rotary_emb_interleaved", "false"),
     CHECK("moe_every_n_layers", "0"),
     CHECK("is_decoder", "false"),

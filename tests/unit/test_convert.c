@@ -90,6 +90,68 @@ static void a_checkpoint_of_each_family_gives_transformers_logits(void **state) 
   }
 }
 
+/* Before transformers 5 the rotary settings stood beside the others, and some models had names of their own. */
+static void older_settings_mean_the_same(void **state) {
+  (void)state;
+  static const struct {
+    const char *checkpoint, *config;
+  } cases[] = {
+      {"llama3",
+       "{\"hidden_size\": 32, \"intermediate_size\": 64, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, "
+       "\"max_position_embeddings\": 64, \"model_type\": \"llama\", \"hidden_act\": \"silu\", \"num_key_value_heads\": 2, "
+       "\"rms_norm_eps\": 1e-06, \"rope_theta\": 500000.0, \"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8.0, "
+       "\"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 16}}"},
+      {"qwen2",
+       "{\"hidden_size\": 32, \"intermediate_size\": 64, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, "
+       "\"max_position_embeddings\": 64, \"model_type\": \"qwen2\", \"num_key_value_heads\": 2, \"rms_norm_eps\": 1e-06, "
+       "\"rope_theta\": 1000000.0, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}, \"use_sliding_window\": "
+       "true, \"sliding_window\": 16, \"max_window_layers\": 1}"},
+      {"gpt_neox",
+       "{\"hidden_size\": 32, \"intermediate_size\": 64, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, "
+       "\"max_position_embeddings\": 64, \"model_type\": \"gpt_neox\", \"hidden_act\": \"gelu\", \"layer_norm_eps\": "
+       "1e-05, \"rotary_pct\": 0.25, \"rotary_emb_base\": 10000, \"use_parallel_residual\": true}"},
+      {"gemma3",
+       "{\"hidden_size\": 32, \"intermediate_size\": 32, \"num_hidden_layers\": 6, \"num_attention_heads\": 4, "
+       "\"max_position_embeddings\": 64, \"model_type\": \"gemma3_text\", \"head_dim\": 8, \"num_key_value_heads\": 2, "
+       "\"rms_norm_eps\": 1e-06, \"rope_theta\": 1000000.0, \"rope_local_base_freq\": 10000.0, \"rope_scaling\": null, "
+       "\"sliding_window\": 16, \"sliding_window_pattern\": 6, \"query_pre_attn_scalar\": 8, \"hidden_activation\": "
+       "\"gelu_pytorch_tanh\"}"},
+      {"phi3_long",
+       "{\"hidden_size\": 32, \"intermediate_size\": 64, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, "
+       "\"max_position_embeddings\": 64, \"model_type\": \"phi3\", \"num_key_value_heads\": 2, \"rms_norm_eps\": 1e-05, "
+       "\"rope_theta\": 10000.0, \"original_max_position_embeddings\": 16, \"rope_scaling\": {\"type\": \"su\", "
+       "\"short_factor\": [1.0, 1.1, 1.2, 1.3], \"long_factor\": [1.5, 2.0, 3.0, 4.0]}}"},
+      {"gpt2",
+       "{\"model_type\": \"gpt2\", \"n_embd\": 32, \"n_layer\": 2, \"n_head\": 4, \"n_ctx\": 64, \"n_positions\": 64, "
+       "\"n_inner\": null, \"layer_norm_epsilon\": 1e-05, \"activation_function\": \"gelu_new\"}"},
+      {"nomic_bert",
+       "{\"model_type\": \"nomic_bert\", \"n_embd\": 32, \"n_layer\": 2, \"n_head\": 4, \"n_inner\": 64, \"n_positions\": "
+       "8192, \"max_trained_positions\": 64, \"layer_norm_epsilon\": 1e-12, \"rotary_emb_base\": 1000, "
+       "\"rotary_emb_fraction\": 1.0, \"rotary_emb_interleaved\": false, \"activation_function\": \"swiglu\", \"prenorm\": "
+       "false, \"use_rms_norm\": false, \"causal\": false, \"type_vocab_size\": 2}"},
+      {"lfm2",
+       "{\"hidden_size\": 32, \"intermediate_size\": 64, \"num_hidden_layers\": 3, \"num_attention_heads\": 4, "
+       "\"max_position_embeddings\": 64, \"model_type\": \"lfm2\", \"num_key_value_heads\": 2, \"norm_eps\": 1e-05, "
+       "\"rope_theta\": 1000000.0, \"full_attn_idxs\": [1], \"conv_L_cache\": 3, \"tie_embedding\": true, "
+       "\"block_ff_dim\": 64}"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    nook_context *context = context_new();
+    bundle b = reference_of(cases[i].checkpoint);
+    folder f = folder_open(cases[i].checkpoint);
+    folder_put(&f, "config.json", cases[i].config, strlen(cases[i].config));
+    converted file;
+    if (folder_convert(context, &f, "f32", &file) != NK_STATUS_OK)
+      fail_msg("%s: %s", cases[i].checkpoint, nook_error(context));
+    compare_rows(cases[i].checkpoint, context, &file, &b, "len9");
+    compare_rows(cases[i].checkpoint, context, &file, &b, "len33");
+    free(file.bytes);
+    folder_close(&f);
+    bundle_close(&b);
+    nook_destroy(context);
+  }
+}
+
 /* ---- The tokenizer ----------------------------------------------------------------------------------------------- */
 
 static void compare_ids(const char *checkpoint, nook_context *context, const char *text, const cJSON *wanted,
@@ -423,6 +485,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_family_has_a_checkpoint_and_an_architecture),
       cmocka_unit_test(a_checkpoint_of_each_family_gives_transformers_logits),
+      cmocka_unit_test(older_settings_mean_the_same),
       cmocka_unit_test(strings_have_the_ids_of_the_checkpoints_own_tokenizer),
       cmocka_unit_test(matrices_have_the_type_that_was_asked_for),
       cmocka_unit_test(a_pre_tokenizer_is_known_by_its_steps),
