@@ -8,6 +8,7 @@
  * Limits   Text only; n = 1. An unknown option key is an error that names it.
  */
 import { Connection, Stream, linked, signalOf } from './connection.js'
+import { EMBEDDING_KEYS, embedArgs, embeddingList } from './embeddings.js'
 import { NookError, aborted, checkKeys } from './errors.js'
 import {
   CHAT_KEYS, COMPLETION_KEYS, answerShape, chatInput, facts, idsOf, progress, promptInput, samplingOf, tokenLogprob,
@@ -47,6 +48,7 @@ export class Model {
     }
     this.chat = { completions: { create: (/** @type {any} */ options) => this.#create(options, 'chat') } }
     this.completions = { create: (/** @type {any} */ options) => this.#create(options, 'text') }
+    this.embeddings = { create: (/** @type {any} */ options) => this.#embed(options) }
   }
 
   /* ---- Tokens -------------------------------------------------------------------------------------------------- */
@@ -228,6 +230,15 @@ export class Model {
   }
 
   /* ---- Completions --------------------------------------------------------------------------------------------- */
+
+  /** @param {any} options @returns {Promise<any>} */
+  async #embed(options) {
+    checkKeys(options, EMBEDDING_KEYS, 'embeddings.create')
+    const made = await this.#connection.call('embed', embedArgs(options), {
+      signal: signalOf(options), what: 'The embedding', onEvent: (event) => progress(options, event),
+    })
+    return embeddingList(made, options, String(this.info.name ?? this.info.architecture))
+  }
 
   /** @param {any} options @param {'chat' | 'text'} kind @returns {Promise<any>} */
   async #create(options, kind) {

@@ -290,6 +290,33 @@ export interface Scored<Part> extends Answer {
   })[]
 }
 
+export interface EmbeddingOptions {
+  /** A text, several, or token ids. */
+  input: string | readonly string[] | readonly number[] | Int32Array | readonly (readonly number[] | Int32Array | string)[]
+  /** Instead of what the model's file says. */
+  pooling?: 'auto' | 'mean' | 'cls' | 'last'
+  /** Vectors of length 1 (default true). */
+  normalize?: boolean
+  /** Texts are cut after so many tokens, special ones counted (default: the context). */
+  maxTokens?: number
+  /** The first so many numbers of each vector, brought to length 1 again. */
+  dimensions?: number
+  encoding_format?: 'float'
+  model?: string
+  user?: string
+  signal?: AbortSignal
+  abortSignal?: AbortSignal
+  onProgress?: (progress: Progress) => void
+}
+
+export interface EmbeddingList {
+  object: 'list'
+  model: string
+  /** tokens: read for this text; truncated: it was longer than there is room. */
+  data: { object: 'embedding'; index: number; embedding: number[]; tokens: number; truncated: boolean }[]
+  usage: { prompt_tokens: number; total_tokens: number }
+}
+
 export interface Model {
   readonly info: ModelInfo
   readonly chat: {
@@ -301,6 +328,7 @@ export interface Model {
       create(options: ChatOptions & { stream?: false }): Promise<ChatCompletion>
     }
   }
+  readonly embeddings: { create(options: EmbeddingOptions): Promise<EmbeddingList> }
   readonly completions: {
     create(options: CompletionOptions & { choices: readonly string[]; stream?: false }): Promise<Scored<{ text: string }>>
     create(options: CompletionOptions & { stream: true }): Promise<AsyncIterableIterator<CompletionChunk>>

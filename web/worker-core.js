@@ -5,12 +5,13 @@
  * Request   {type, id, args}: type names one of `#handlers` below; id is unique, made by the client
  * Reply     {type, id, result}, or {type: 'error', id, error: {name, code, message, hint}}: once, after the call's events
  * Event     {type: 'event', id, event: {type, …}}: any number before the reply; id null: of the worker itself
- * Order     load, estimate, generate, choices, evaluate and clear run one at a time, in the order they came. tokenize,
+ * Order     load, estimate, generate, choices, evaluate, embed, clear run one at a time, in the order they came. tokenize,
  *           detokenize and render are answered between the steps of a running call, but never before a load that came
  *           earlier. abort, dispose and the cache methods are handled at once. A second load is `busy`.
  * Turns     After every step of C (some 50 ms) the loop lets messages in (turns.js): an abort acts within one step of a
  *           load, of the reading of a prompt and of the writing of an answer.
  */
+import { embedTexts } from './embeddings.js'
 import { NookError, aborted } from './errors.js'
 import { Engine, createHasher } from './engine.js'
 import { Prompts } from './prompts.js'
@@ -106,8 +107,9 @@ class WorkerCore {
       /** @type {ArrayBuffer[]} */
       const transfer = []
       const plain = result instanceof Int32Array || result instanceof Uint8Array
-      const data = plain ? result : (result?.nll ?? result?.vector)
-      if (data?.buffer instanceof ArrayBuffer) transfer.push(data.buffer)
+      const one = plain ? result : (result?.nll ?? result?.vector)
+      const arrays = Array.isArray(result) ? result.map((part) => part?.vector) : [one]
+      for (const array of arrays) if (array?.buffer instanceof ArrayBuffer) transfer.push(array.buffer)
       this.#port.post({ type, id, result }, transfer)
     } catch (error) {
       const known = NookError.from(error)
@@ -150,6 +152,7 @@ class WorkerCore {
     generate: { order: 'queue', run: (args, call) => this.#generate(args, call) },
     choices: { order: 'queue', run: (args, call) => this.#choices(args, call) },
     evaluate: { order: 'queue', run: (args, call) => this.#evaluate(args, call) },
+    embed: { order: 'queue', run: (args, call) => this.#embed(args, call) },
     clear: {
       order: 'queue',
       run: () => {
@@ -523,6 +526,21 @@ class WorkerCore {
       }
     } finally {
       steps.return(/** @type {any} */ (undefined))
+    }
+  }
+
+  /** @param {import('./embeddings.js').EmbedArgs} args @param {Call} call */
+  async #embed(args, call) {
+    const steps = embedTexts(this.#ready(), args)
+    try {
+      for (;;) {
+        const step = steps.next()
+        if (step.done === true) return step.value
+        this.#event(call, { type: 'prefill', ...step.value })
+        await this.#between(call, 'The embedding')
+      }
+    } finally {
+      steps.return([])
     }
   }
 

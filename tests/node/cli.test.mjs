@@ -8,7 +8,7 @@ import { parseIds } from '../../web/cli/tokenize.js'
 import { nook } from './cli-run.mjs'
 import { CLI, TINY, folder } from './support.mjs'
 
-const VERBS = ['info', 'convert', 'tokenize', 'logits', 'perplexity', 'generate', 'chat', 'bench', 'serve']
+const VERBS = ['info', 'convert', 'tokenize', 'logits', 'perplexity', 'embed', 'generate', 'chat', 'bench', 'serve']
 
 test('without a verb: the verbs, and status 2; with --help: status 0', async () => {
   const bare = await nook([])

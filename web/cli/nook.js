@@ -17,6 +17,7 @@ const VERBS = {
   tokenize: () => import('./tokenize.js'),
   logits: () => import('./logits.js'),
   perplexity: () => import('./perplexity.js'),
+  embed: () => import('./embed.js'),
   generate: () => import('./generate.js'),
   chat: () => import('./chat.js'),
   bench: () => import('./bench.js'),
