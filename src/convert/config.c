@@ -349,6 +349,10 @@ nk_status nk_convert_config(nk_shape *shape, const nk_document *config, const nk
   NK_TRY(read_size(config, "intermediate_size|ffn_dim|n_inner|block_ff_dim", 4 * shape->width, NK_MAX_FEED_FORWARD,
                    &feed_forward, error));
   NK_TRY(read_size(config, "vocab_size", UINT32_MAX, UINT32_MAX - 1, &n_vocab, error));
+  if (context <= family->dropped) {
+    return wrong(config, "max_position_embeddings", nk_json_find(config->root, "max_position_embeddings"), "more", error);
+  }
+  context -= family->dropped;
   uint32_t even = shape->width / shape->heads;
   NK_TRY(read_size(config, "head_dim", even == 0 ? 1 : even, NK_MAX_HEAD_DIM, &shape->head_dim, error));
   NK_TRY(read_bool(config, "tie_word_embeddings|tie_embedding", family->tied, &shape->tied, error));

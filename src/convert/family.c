@@ -173,6 +173,16 @@ static const nk_tensor_rule BERT[] = {
     END,
 };
 
+/* RoBERTa counts positions from behind the id of its padding token: the first two rows are nobody's. */
+static const nk_tensor_rule XLM_ROBERTA[] = {
+    OP(DROP, "embeddings.position_embeddings", "position_embd"),
+    SKIP("lm_head.bias"),
+    SKIP("lm_head.decoder"),
+    SKIP("lm_head.dense"),
+    SKIP("lm_head.layer_norm"),
+    END,
+};
+
 /* Nomic's own names, and those that transformers gave the model. */
 #define N "encoder.layers.#."
 static const nk_tensor_rule NOMIC[] = {
@@ -272,24 +282,25 @@ static const nk_key_rule NOMIC_KEYS[] = {
 /* ---- The table --------------------------------------------------------------------------------------------------- */
 
 static const nk_family FAMILIES[] = {
-    /* model_type, architecture, prefixes, tensors, keys, rope base, share that turns, epsilon, tied */
-    {"llama", "llama", "model.", {PAIRS, COMMON}, {SILU}, 10000, 1, 0, false},
-    {"mistral", "llama", "model.", {PAIRS, COMMON}, {SILU}, 10000, 1, 0, false},
-    {"qwen2", "qwen2", "model.", {COMMON}, {SILU}, 10000, 1, 0, false},
-    {"qwen3", "qwen3", "model.", {COMMON}, {SILU}, 10000, 1, 0, false},
-    {"gemma", "gemma", "model.", {GEMMA, COMMON}, {GEMMA_KEYS}, 10000, 1, 0, true},
-    {"gemma2", "gemma2", "model.", {GEMMA2, COMMON}, {GEMMA_KEYS}, 10000, 1, 0, true},
-    {"gemma3_text", "gemma3", "model.", {GEMMA2, COMMON}, {GEMMA_KEYS}, 1000000, 1, 0, true},
-    {"phi", "phi2", "model.", {PHI, COMMON}, {PHI_KEYS}, 10000, 0.5, 0, false},
-    {"phi3", "phi3", "model.", {COMMON}, {SILU}, 10000, 1, 0, false},
-    {"gpt_neox", "gptneox", "gpt_neox.", {NEOX}, {NEOX_KEYS}, 10000, 0.25, 0, false},
-    {"stablelm", "stablelm", "model.", {STABLELM, COMMON}, {STABLELM_KEYS}, 10000, 0.25, 0, false},
-    {"gpt2", "gpt2", "transformer.", {GPT2}, {GPT2_KEYS}, 0, 0, 1e-5, true},
-    {"opt", "opt", "model.decoder.|decoder.", {OPT}, {OPT_KEYS}, 0, 0, 1e-5, true},
-    {"olmo2", "olmo2", "model.", {OLMO2, COMMON}, {SILU}, 10000, 1, 0, false},
-    {"lfm2", "lfm2", "model.", {LFM2, COMMON}, {LFM2_KEYS}, 1000000, 1, 0, true},
-    {"bert", "bert", "bert.", {BERT}, {BERT_KEYS}, 0, 0, 0, false},
-    {"nomic_bert", "nomic-bert", "bert.|nomic_bert.|model.", {NOMIC, COMMON, BERT}, {NOMIC_KEYS}, 1000, 1, 0, false},
+    /* model_type, architecture, prefixes, tensors, keys, rope base, share that turns, epsilon, tied, dropped */
+    {"llama", "llama", "model.", {PAIRS, COMMON}, {SILU}, 10000, 1, 0, false, 0},
+    {"mistral", "llama", "model.", {PAIRS, COMMON}, {SILU}, 10000, 1, 0, false, 0},
+    {"qwen2", "qwen2", "model.", {COMMON}, {SILU}, 10000, 1, 0, false, 0},
+    {"qwen3", "qwen3", "model.", {COMMON}, {SILU}, 10000, 1, 0, false, 0},
+    {"gemma", "gemma", "model.", {GEMMA, COMMON}, {GEMMA_KEYS}, 10000, 1, 0, true, 0},
+    {"gemma2", "gemma2", "model.", {GEMMA2, COMMON}, {GEMMA_KEYS}, 10000, 1, 0, true, 0},
+    {"gemma3_text", "gemma3", "model.", {GEMMA2, COMMON}, {GEMMA_KEYS}, 1000000, 1, 0, true, 0},
+    {"phi", "phi2", "model.", {PHI, COMMON}, {PHI_KEYS}, 10000, 0.5, 0, false, 0},
+    {"phi3", "phi3", "model.", {COMMON}, {SILU}, 10000, 1, 0, false, 0},
+    {"gpt_neox", "gptneox", "gpt_neox.", {NEOX}, {NEOX_KEYS}, 10000, 0.25, 0, false, 0},
+    {"stablelm", "stablelm", "model.", {STABLELM, COMMON}, {STABLELM_KEYS}, 10000, 0.25, 0, false, 0},
+    {"gpt2", "gpt2", "transformer.", {GPT2}, {GPT2_KEYS}, 0, 0, 1e-5, true, 0},
+    {"opt", "opt", "model.decoder.|decoder.", {OPT}, {OPT_KEYS}, 0, 0, 1e-5, true, 0},
+    {"olmo2", "olmo2", "model.", {OLMO2, COMMON}, {SILU}, 10000, 1, 0, false, 0},
+    {"lfm2", "lfm2", "model.", {LFM2, COMMON}, {LFM2_KEYS}, 1000000, 1, 0, true, 0},
+    {"bert", "bert", "bert.", {BERT}, {BERT_KEYS}, 0, 0, 0, false, 0},
+    {"xlm-roberta", "bert", "roberta.", {XLM_ROBERTA, BERT}, {BERT_KEYS}, 0, 0, 0, false, 2},
+    {"nomic_bert", "nomic-bert", "bert.|nomic_bert.|model.", {NOMIC, COMMON, BERT}, {NOMIC_KEYS}, 1000, 1, 0, false, 0},
 };
 
 uint32_t nk_family_count(void) { return (uint32_t)(sizeof FAMILIES / sizeof FAMILIES[0]); }

@@ -22,6 +22,7 @@ typedef enum nk_tensor_op {
   NK_OP_SPLIT,   /* rows [H][q|k|v][D] to [q|k|v][H][D]: GPT-NeoX's fused projection; biases too */
   NK_OP_SQUEEZE, /* [d, 1, L] to [d, L]: a depthwise convolution */
   NK_OP_PART,    /* one of several that stand behind each other in one tensor */
+  NK_OP_DROP,    /* without its first rows, as many as the family says */
 } nk_tensor_op;
 
 /* Names without ".weight" and ".bias", which stay ("gamma" and "beta" become them); a SKIP rule may name the whole.
@@ -56,10 +57,11 @@ typedef struct nk_family {
   const char *prefixes;   /* "a.|b.": beginnings of names that are left out, where they are there */
   const nk_tensor_rule *tensors[NK_FAMILY_TABLES]; /* the first rule that fits holds; each ends with a NULL */
   const nk_key_rule *keys[2];
-  double theta;   /* base of rotary positions where config.json has none; 0: learned positions */
-  double partial; /* share of a head that turns, likewise */
-  double epsilon; /* likewise; 0: it must be there */
-  bool tied;      /* likewise */
+  double theta;     /* base of rotary positions where config.json has none; 0: learned positions */
+  double partial;   /* share of a head that turns, likewise */
+  double epsilon;   /* likewise; 0: it must be there */
+  bool tied;        /* likewise */
+  uint32_t dropped; /* rows of the learned positions before that of the first token, counted in max_position_embeddings */
 } nk_family;
 
 /* NULL: no such family. */

@@ -23,6 +23,7 @@ uint64_t nk_rows_next(const nk_rows *rows) {
 
 /* The first source row of the block. */
 static uint64_t first_row(const nk_rows *rows, const nk_shape *shape) {
+  if (rows->output->op == NK_OP_DROP) return shape->family->dropped + rows->at;
   if (rows->output->op != NK_OP_SPLIT) return rows->at;
   uint64_t group = rows->at / rows->group, part = group / shape->heads, head = group % shape->heads;
   return (head * 3 + part) * rows->group;

@@ -146,6 +146,10 @@ static nk_status shape_output(nk_output *output, const nk_source_tensor *source,
     output->rows = dims[turn];
     output->cols = dims[!turn];
   }
+  if (output->op == NK_OP_DROP) {
+    if (output->vector || output->rows <= shape->family->dropped) return wrong_shape(source, "more rows are needed", error);
+    output->rows -= shape->family->dropped;
+  }
   uint64_t heads = output->op == NK_OP_PAIR_Q   ? shape->heads
                    : output->op == NK_OP_PAIR_K ? shape->kv_heads
                                                 : 3ull * shape->heads;

@@ -250,6 +250,8 @@ MODELS = {
     "olmo2": (T.Olmo2Config, dict(BASE, **HEADS), T.Olmo2ForCausalLM, neox_like, "bfloat16", None, {}),
     "lfm2": (T.Lfm2Config, dict(BASE, **HEADS, num_hidden_layers=3, block_multiple_of=16, layer_types=["conv", "full_attention", "conv"]), T.Lfm2ForCausalLM, llama3_like, "bfloat16", None, {}),
     "bert": (T.BertConfig, dict(BASE, num_attention_heads=4), T.BertModel, bert_like, "float32", None, {"pooling": "cls"}),
+    "xlm_roberta": (T.XLMRobertaConfig, dict(BASE, num_attention_heads=4, max_position_embeddings=CONTEXT + 2, type_vocab_size=1), T.XLMRobertaModel, unigram_like, "bfloat16",
+                    None, {"pooling": "mean"}),
     "nomic_bert": (T.NomicBertConfig, dict(BASE, num_attention_heads=4, rope_parameters={"rope_type": "default", "rope_theta": 1000.0}), T.NomicBertModel, bert_like, "float32", None, {"pooling": "mean"}),
 }
 
@@ -319,12 +321,13 @@ def make(target, name, seed):
     # The reference reads the folder anew: what is stored is what is compared.
     model = model_class.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    encoder = model_class in (T.BertModel, T.NomicBertModel)
+    encoder = model_class in (T.BertModel, T.NomicBertModel, T.XLMRobertaModel)
     random, tensors = np.random.default_rng(seed), {}
     for length in LENGTHS:
         tokens = random.integers(0, len(tokenizer), length).astype(np.int32)
         if encoder:
-            tokens[0], tokens[-1] = 2, 3
+            tokens[0], tokens[-1] = tokenizer("").input_ids
+            tokens[tokens == tokenizer.pad_token_id] = 5  # padding would have no position
         with torch.no_grad():
             out = model(torch.from_numpy(tokens.astype(np.int64))[None])
         rows_out = out.last_hidden_state if encoder else out.logits

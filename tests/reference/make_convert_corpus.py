@@ -15,7 +15,7 @@ NAMES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_c
          "chat_template.json", "1_Pooling/config.json", "special_tokens_map.json", "model.safetensors.index.json",
          "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 FROM, TO = "tests/fixtures/checkpoints", "tests/fuzz/corpus"
-CHOSEN = ["llama", "llama3", "gemma3", "gpt2", "gpt_neox", "opt_post", "phi3_long", "stablelm_parallel", "lfm2", "bert", "nomic_bert"]
+CHOSEN = ["llama", "llama3", "gemma3", "gpt2", "gpt_neox", "opt_post", "phi3_long", "stablelm_parallel", "lfm2", "bert", "nomic_bert", "xlm_roberta"]
 
 
 def keep(folder, data):

@@ -1,6 +1,7 @@
 /*
  * failing_allocator.h: malloc and its kin in the place of the system's (--wrap, see cmake/tests.cmake), for the engine and
- * for cJSON alike, so that no build carries a hook for tests. Once an allocation fails alone, once it and all after it fail.
+ * for cJSON alike, so that no build carries a hook for tests. Once an allocation fails alone, once it and all after it
+ * fail.
  */
 #ifndef NOOK_TESTS_FAILING_ALLOCATOR_H
 #define NOOK_TESTS_FAILING_ALLOCATOR_H
