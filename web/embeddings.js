@@ -56,7 +56,8 @@ export function* embedTexts(engine, { input, pooling, normalize, maxTokens }) {
   const made = []
   for (const [i, { ids, truncated }] of texts.entries()) {
     if (ids.length === 0) {
-      throw new NookError('data', `input[${i}] has no tokens.`, { hint: 'Leave empty texts out: this model adds no tokens.' })
+      const hint = 'Leave empty texts out: this model adds no tokens.'
+      throw new NookError('data', `input[${i}] has no tokens.`, { hint })
     }
     for (const step of engine.eval(ids, { output: 'vector', pooling, normalize })) {
       if (step.values !== null) made.push({ vector: step.values.slice(), tokens: ids.length, truncated })

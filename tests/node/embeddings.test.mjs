@@ -28,7 +28,7 @@ function assertNear(a, b, tolerance) {
 const embed = async (llm, input, more = {}) => (await llm.embeddings.create({ input, ...more })).data
 
 describe('a tiny BERT', () => {
-  /** @type {import('../../web/types.d.ts').Model} */
+  /** @type {Awaited<ReturnType<typeof load>>} */
   let llm
   before(async () => { llm = await load({ model: BERT, build: 'base', threads: 1 }) })
   after(() => llm.dispose())
@@ -55,7 +55,9 @@ describe('a tiny BERT', () => {
     const text = 'w12 w13 abc '.repeat(30)
     const ids = Array.from(await llm.tokenize(text, { addSpecial: true }))
     assert.ok(ids.length > 40)
-    const [whole, same] = await embed(llm, [text.slice(0, 40), Array.from(await llm.tokenize(text.slice(0, 40), { addSpecial: true }))])
+    const part = text.slice(0, 40)
+    const partIds = Array.from(await llm.tokenize(part, { addSpecial: true }))
+    const [whole, same] = await embed(llm, [part, partIds])
     assert.deepEqual(whole.embedding, same.embedding)
     const [cut] = await embed(llm, text, { maxTokens: 20 })
     assert.deepEqual([cut.tokens, cut.truncated], [20, true])
@@ -82,12 +84,18 @@ describe('a tiny BERT', () => {
     /** @type {number[]} */
     const seen = []
     const input = [tensor('len80/ids'), tensor('len33/ids')]
-    await embed(llm, input, { onProgress: (/** @type {any} */ { loaded, total }) => { seen.push(loaded); assert.equal(total, 113) } })
+    await embed(llm, input, {
+      onProgress: (/** @type {any} */ { loaded, total }) => {
+        seen.push(loaded)
+        assert.equal(total, 113)
+      },
+    })
     assert.equal(seen.at(-1), 113)
     assert.deepEqual(seen, [...seen].sort((a, b) => a - b))
     const controller = new AbortController()
     const many = Array.from({ length: 200 }, () => tensor('len80/ids'))
-    await assert.rejects(embed(llm, many, { signal: controller.signal, onProgress: () => controller.abort() }), { code: 'abort' })
+    const stopping = embed(llm, many, { signal: controller.signal, onProgress: () => controller.abort() })
+    await assert.rejects(stopping, { code: 'abort' })
     assert.equal((await embed(llm, input)).length, 2)
   })
 
@@ -128,7 +136,8 @@ test('nook embed: one array a text, --json OpenAI\'s list, cut texts told', asyn
   assert.match(json.err, /1 of 2 texts/)
   assertNear(list.data[0].embedding, tensor('len33/mean_normalized'), 2e-5)
   const lines = await nook(['embed', BERT, '--file', file, '--max-tokens', '33'])
-  assert.deepEqual(lines.out.trim().split('\n').map((line) => JSON.parse(line)), list.data.map((/** @type {any} */ one) => one.embedding))
+  const arrays = lines.out.trim().split('\n').map((line) => JSON.parse(line))
+  assert.deepEqual(arrays, list.data.map((/** @type {any} */ one) => one.embedding))
   assert.equal((await nook(['embed', BERT])).status, 2)
   assert.equal((await nook(['embed', BERT, 'a', '--file', file])).status, 2)
   writeFileSync(file, '{"txt": 1}\n')

@@ -20,8 +20,8 @@ export const verb = {
   summary: 'texts to vectors (embeddings)',
   usage: `nook embed MODEL TEXT | --file F.jsonl [flags]
 
-Prints one JSON array of numbers a text. F has one object a line: {"text"} or {"ids"} ("-": stdin). A text that is longer than
-the model's room is cut, and that is told.
+Prints one JSON array of numbers a text. F has one object a line: {"text"} or {"ids"} ("-": stdin). A text that is
+longer than the model's room is cut, and that is told.
 
   --file F              the texts
   --max-tokens N        cuts texts after N tokens, special ones counted
