@@ -452,13 +452,21 @@ nk_status nk_loader_step(nk_loader *loader, nk_request *request, nk_error *error
 }
 
 /* Rotary frequencies are divided by them. */
-static nk_status check_rope_factors(const nk_model *model, nk_error *error) {
-  for (uint32_t i = 0; model->rope_factors != NULL && i < model->config.n_rot / 2; i++) {
-    if (model->rope_factors[i] > 0.0f) continue;
-    return nk_fail(error, NK_STATUS_FORMAT, "the tensor rope_freqs.weight is %g at element %u; its factors are above 0",
-                   (double)model->rope_factors[i], i);
+static nk_status check_factors(const float *factors, uint32_t n, const char *name, nk_error *error) {
+  for (uint32_t i = 0; factors != NULL && i < n; i++) {
+    if (factors[i] > 0.0f) continue;
+    return nk_fail(error, NK_STATUS_FORMAT, "the tensor %s.weight is %g at element %u; its factors are above 0", name,
+                   (double)factors[i], i);
   }
   return NK_STATUS_OK;
+}
+
+static nk_status check_rope_factors(const nk_model *model, nk_error *error) {
+  uint32_t n = model->config.n_rot / 2;
+  nk_status status = check_factors(model->rope_factors, n, "rope_freqs", error);
+  if (status == NK_STATUS_OK) status = check_factors(model->rope_short, n, "rope_factors_short", error);
+  if (status == NK_STATUS_OK) status = check_factors(model->rope_long, n, "rope_factors_long", error);
+  return status;
 }
 
 nk_status nk_loader_take(nk_loader *loader, nk_model **out, nk_error *error) {

@@ -321,6 +321,41 @@ bad('rope-scaling-unknown.gguf', '', 'unsupported', 'rope scaling of type "warp"
     keys=key('llama.rope.scaling.type', STRING, 'warp'))
 bad('rope-factors-0.gguf', '', 'format', 'the tensor rope_freqs.weight is 0 at element 1',
     dims={'rope_freqs.weight': [2]}, data={'rope_freqs.weight': struct.pack('<2f', 1.0, 0.0)})
+bad('rope-factors-long-0.gguf', '', 'format', 'the tensor rope_factors_long.weight is -1 at element 0',
+    dims={'rope_factors_long.weight': [2], 'rope_factors_short.weight': [2]},
+    data={'rope_factors_long.weight': struct.pack('<2f', -1.0, 1.0)})
+bad('rope-factors-long-alone.gguf', '', 'format', 'the tensor rope_factors_short.weight is missing',
+    dims={'rope_factors_long.weight': [2]})
+bad('rope-original-context-0.gguf', '', 'format', '"llama.rope.scaling.original_context_length" is 0',
+    keys=key('llama.rope.scaling.original_context_length', U32, 0))
+bad('rope-yarn-beta-negative.gguf', '', 'format', 'llama.rope.scaling.yarn_beta_fast is -32, below 0',
+    keys=keys(key('llama.rope.scaling.type', STRING, 'yarn'), key('llama.rope.scaling.factor', F32, 4.0),
+              key('llama.rope.scaling.yarn_beta_fast', F32, -32.0)))
+bad('rope-yarn-multiplier.gguf', '', 'unsupported', 'YaRN with a log multiplier of 0.1',
+    keys=keys(key('llama.rope.scaling.type', STRING, 'yarn'), key('llama.rope.scaling.factor', F32, 4.0),
+              key('llama.rope.scaling.yarn_log_multiplier', F32, 0.1)))
+bad('window-pattern-too-long.gguf', '', 'format', 'sliding_window_pattern must be a number or an array of 1 booleans',
+    keys={'llama.attention.sliding_window_pattern': array('llama.attention.sliding_window_pattern', BOOL, [1, 0])})
+bad('window-pattern-of-integers.gguf', '', 'format', 'sliding_window_pattern must be a number or an array of 1 booleans',
+    keys={'llama.attention.sliding_window_pattern': array('llama.attention.sliding_window_pattern', U32, [1])})
+bad('decoder-not-causal.gguf', '', 'unsupported', 'llama.attention.causal = false',
+    keys=key('llama.attention.causal', BOOL, 0))
+bad('pooling-unknown.gguf', '', 'unsupported', 'pooling of type 4', keys=key('llama.pooling_type', U32, 4))
+bad('convolutions-without-taps.gguf', '', 'format', 
+    '2 layers have no attention, and the file lacks the key llama.shortconv.l_cache',
+    layers=3, keys={'llama.attention.head_count_kv': array('llama.attention.head_count_kv', U32, [0, 2, 0])})
+bad('convolutions-missing.gguf', '', 'format', 'layer 1 has attention, but the file names 2 layers without',
+    layers=3, keys=keys({'llama.attention.head_count_kv': array('llama.attention.head_count_kv', U32, [0, 2, 0])},
+                        key('llama.shortconv.l_cache', U32, 3)))
+bad('convolution-not-named.gguf', '', 'format', 'layer 0 has a short convolution, but the file names 0 such layers',
+    keys=key('llama.shortconv.l_cache', U32, 3), drop=('blk.0.attn_q.weight', 'blk.0.attn_k.weight', 'blk.0.attn_v.weight'),
+    dims={'blk.0.shortconv.in_proj.weight': [8, 24], 'blk.0.shortconv.conv.weight': [3, 8]})
+bad('convolution-taps-beyond-limit.gguf', '', 'format', '"llama.shortconv.l_cache" is 4000000000',
+    keys=key('llama.shortconv.l_cache', U32, 4000000000))
+bad('heads-only-zeros.gguf', '', 'format', 'the key llama.attention.head_count_kv is 0',
+    keys={'llama.attention.head_count_kv': array('llama.attention.head_count_kv', U32, [0])})
+bad('token-types-uneven.gguf', '', 'format', 'the tensor token_types.weight',
+    dims={'token_types.weight': [5, 2]})
 bad('rope-factors-too-many.gguf', '', 'format', 'the tensor rope_freqs.weight has 64 elements',
     dims={'rope_freqs.weight': [64]})
 bad('epsilon-nan.gguf', '', 'format', EPSILON, keys=key(EPSILON, F32, NAN))
