@@ -20,21 +20,17 @@
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif
+/* SIMDe's asks for a vectorization without SSSE3 that clang then reports to have failed. */
+#undef wasm_i8x16_swizzle
+#define wasm_i8x16_swizzle nk_native_swizzle
+static inline v128_t nk_native_swizzle(v128_t table, v128_t index) {
+  uint8_t from[16], at[16], to[16];
+  wasm_v128_store(from, table);
+  wasm_v128_store(at, index);
+  for (int i = 0; i < 16; i++) to[i] = at[i] < 16 ? from[at[i]] : 0;
+  return wasm_v128_load(to);
+}
 #include "kernels/relaxed_native.h"
 #endif
-
-/*
- * NK_NO_UNROLL, before a loop. Sums of integers commute, so clang reassociates an unrolled sum and evaluates its products
- * in an order of its own; and V8's older compiler moves all loads of a block to its front. Either way more values are alive
- * than there are registers, and are spilled. A loop that stays a loop keeps the order that is written. (The saturating
- * additions of int16 sums that can't saturate serve the same end: clang doesn't reorder them.)
- * NK_INLINE: a kernel's body, compiled once for each set of constant arguments.
- */
-#ifdef __clang__
-#define NK_NO_UNROLL _Pragma("clang loop unroll(disable)")
-#else
-#define NK_NO_UNROLL _Pragma("GCC unroll 1")
-#endif
-#define NK_INLINE static inline __attribute__((always_inline))
 
 #endif

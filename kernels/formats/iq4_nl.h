@@ -1,4 +1,4 @@
-/* iq4_nl.h: the table of IQ4_NL's levels, shared by its kernels. Private to kernels/. */
+/* iq4_nl.h: the table of IQ4_NL's levels, which are IQ4_XS's too, shared by their kernels. Private to kernels/. */
 #ifndef NOOK_KERNELS_IQ4_NL_H
 #define NOOK_KERNELS_IQ4_NL_H
 

@@ -8,7 +8,8 @@
 #include "kernels/act.h"
 #include "kernels/ops.h"
 
-/* One row of one block of 32: integer levels q (|q| <= 255) with W[lane, k] = scale * q[k] + minimum. */
+/* One row of one block of 32: integer levels q with W[lane, k] = scale * q[k] + minimum; |Σ q a| < 2^24 for any |a| <= 127,
+   so that the sum becomes a float exactly. */
 typedef void nk_levels_fn(int32_t *q /* [32] */, float *scale, float *minimum, const uint8_t *group, uint32_t lane,
                           uint32_t block);
 
@@ -67,6 +68,7 @@ static inline void nk_scalar_panel(float *panel, const uint8_t *group, uint32_t 
     for (uint32_t k = 0; k < n_k; k += NK_PANEL_K) {
       uint32_t width = n_k - k < NK_PANEL_K ? n_k - k : NK_PANEL_K;
       gather(row, group, r, k0 + k, width);
+      NK_PLAIN
       for (uint32_t i = 0; i < width; i++) panel[(size_t)(k + i) * NK_GROUP_ROWS + r] = row[i];
     }
   }

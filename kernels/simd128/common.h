@@ -34,6 +34,12 @@ typedef struct nk_simd_constants_t {
   float minus16[4];      /* -16 */
   float minus127[4];     /* -127 */
   uint32_t five8[4], five_low3[4], five_high2[4], five_fourth[4], five_fifth[4]; /* simd128/fives.h */
+  uint32_t byte32[4];    /* 0x000000FF */
+  uint8_t six8[16];      /* 0x3F: the low six bits of each byte */
+  uint8_t top8[16];      /* 0xC0: the top two */
+  uint8_t three8[16];    /* 0x07 */
+  uint8_t two8[16];      /* 0x03 */
+  uint8_t fifth8[16];    /* 0x10 */
 } nk_simd_constants_t;
 
 extern const nk_simd_constants_t nk_simd_constants;

@@ -4,9 +4,10 @@
 
 #define FOUR(x) {x, x, x, x}
 #define EIGHT(x) {x, x, x, x, x, x, x, x}
+#define SIXTEEN(x) {x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}
 
 const nk_simd_constants_t nk_simd_constants __attribute__((aligned(16))) = {
-    .nibble8 = {15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15},
+    .nibble8 = SIXTEEN(0x0F),
     .nibble16 = EIGHT(0x000F),
     .second16 = EIGHT(0x00F0),
     .third16 = EIGHT(0x0F00),
@@ -23,4 +24,10 @@ const nk_simd_constants_t nk_simd_constants __attribute__((aligned(16))) = {
     .five_high2 = FOUR(NK_FIVES_EACH(24)),
     .five_fourth = FOUR(NK_FIVES_EACH(8)),
     .five_fifth = FOUR(NK_FIVES_EACH(16)),
+    .byte32 = FOUR(0x000000FFu),
+    .six8 = SIXTEEN(0x3F),
+    .top8 = SIXTEEN(0xC0),
+    .three8 = SIXTEEN(0x07),
+    .two8 = SIXTEEN(0x03),
+    .fifth8 = SIXTEEN(0x10),
 };

@@ -100,7 +100,7 @@ test('each architecture of the table has a model in tests/fixtures/tiny, and the
 })
 
 test('each kernel of the tables is called by a test of the grid', () => {
-  const grid = read('tests/grid/test_kernels.c') + read('tests/grid/test_vec.c')
+  const grid = ['kernels', 'formats', 'vec'].map((name) => read(`tests/grid/test_${name}.c`)).join('')
   const body = (/** @type {string} */ path, /** @type {RegExp} */ start) => start.exec(bareC(read(path)))?.[1] ?? ''
   const vector = [...body('kernels/vec.h', /struct nk_vec \{([\s\S]*?)\n\}/).matchAll(/\(\*(\w+)\)/g)].map(
     ([, name]) => name,

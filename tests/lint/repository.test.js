@@ -10,7 +10,6 @@ const SOURCES = /\.(c|h|js|mjs|css|html)$/
 
 /** Longer than a file should be, and why. */
 const LONG = /** @type {Record<string, string>} */ ({
-  'tests/grid/test_kernels.c': 'one grid over formats, instruction sets and shapes, whose cells share one fixture',
   'tests/unit/test_gguf.c': 'one builder of headers that every test of the reader uses',
 })
 

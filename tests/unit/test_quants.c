@@ -155,8 +155,11 @@ static void integer_products_are_those_of_their_own_activations(void **state) {
           double got = (double)y[t * f.rows + r];
           if (!(fabs(got - sum) <= 1e-6 * magnitude))
             fail_msg("%s, isa %d: [%u, %u] is %.9g, not %.12g", f.format->name, (int)isas[j], t, r, got, sum);
-          /* The references keep the activations' scales as f16, here they are f32: close, not equal. */
-          assert_true(fabs(got - rounded[t * f.rows + r]) <= 2e-3 * magnitude);
+          /* The references keep the activations' scales as f16, here they are f32; for formats of 256 elements a block they
+             have one scale for 256 activations: close, not equal. */
+          double apart = fabs(got - rounded[t * f.rows + r]) / magnitude;
+          if (!(apart <= (f.format->block > 32 ? 8e-3 : 2e-3)))
+            fail_msg("%s, isa %d: [%u, %u] is %g of the magnitude off", f.format->name, (int)isas[j], t, r, apart);
         }
       }
       free(act), free(y), free(seen);
