@@ -5,6 +5,7 @@
  *   npm run bench -- --against wllama      the same, and wllama 2.3.1 on the same file in the same browser, taken in turn
  *   npm run bench -- kernels               the matrix kernels alone (bench/kernels.mjs)
  *   npm run bench -- memory                peak memory over an empty page and over a bare Node (bench/memory.mjs)
+ *   npm run bench -- perplexity             perplexity beside native llama.cpp's (bench/perplexity.mjs, its flags there)
  *   flags: --model FILE (bench/random_model.mjs writes one of any shape), --threads N, --rounds N, --repeats N (inside a
  *          round), --prefill 16,128,512, --decode 64, --save (writes bench/results/inference.json, and for another model
  *          than the default one inference-<its name>.json)
@@ -43,6 +44,8 @@ const { values, positionals } = parseArgs({
     decode: { type: 'string', default: '64' },
     save: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    text: { type: 'string' },
+    tokens: { type: 'string' },
   },
 })
 
@@ -181,12 +184,13 @@ async function inference() {
 const [what = 'inference'] = positionals
 if (what === 'inference') await inference()
 else if (what === 'memory') await import('./memory.mjs')
+else if (what === 'perplexity') await import('./perplexity.mjs')
 else if (what === 'kernels') {
   const build = 'source ./emsdk-env.sh && cmake --preset wasm-relaxed && cmake --build build/wasm-relaxed --target kernels'
   execFileSync('bash', ['-c', build], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
   const program = [join(root, 'bench/kernels.mjs'), join(root, 'build/wasm-relaxed/kernels.wasm'), ...positionals.slice(1)]
   execFileSync('node', ['--experimental-wasm-relaxed-simd', ...program], { stdio: 'inherit' })
 } else {
-  console.error(`npm run bench: "${what}" is none of inference, kernels, memory`)
+  console.error(`npm run bench: "${what}" is none of inference, kernels, memory, perplexity`)
   process.exitCode = 2
 }
