@@ -7,14 +7,13 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { half, writeRandomModel } from '../../bench/random_model.mjs'
+import { FORMATS, half, writeRandomModel } from '../../bench/random_model.mjs'
 import { load } from '../../web/node.js'
 import { folder, ROOT, TINY } from './support.mjs'
 
 const SHAPE = { layers: 2, width: 256, heads: 4, kvHeads: 2, ff: 512, vocabulary: 512, context: 128 }
-const TYPES = ['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0', 'IQ4_NL']
 
-for (const types of TYPES) {
+for (const types of [...Object.keys(FORMATS), 'q4_k_m']) {
   test(`${types}: a random model loads, has the tokens asked for, and logits of about the stated deviation`, async (t) => {
     const path = join(folder(t), 'random.gguf')
     const { parameters, bytes } = writeRandomModel(path, SHAPE, { types, tokenizer: TINY, seed: 3 })
