@@ -183,7 +183,6 @@ static void extend(const nk_tokenizer *tokenizer, const uint8_t *text, size_t n,
   const nk_unigram *unigram = &tokenizer->unigram;
   const nk_vocab *vocab = &tokenizer->vocab;
   double base = paths[at].score;
-  bool alone = false;
   uint64_t hash = NK_HASH_EMPTY;
   size_t limit = n - at < NK_TOKENIZER_MAX_PIECE ? n : at + NK_TOKENIZER_MAX_PIECE;
   for (size_t end = at; end < limit;) {
@@ -196,9 +195,9 @@ static void extend(const nk_tokenizer *tokenizer, const uint8_t *text, size_t n,
     if (!takes_part(type, (uint32_t)(end - at))) continue;
     double score = type == NK_TOKEN_USER ? 0 : (double)nk_score_at(unigram->scores, id);
     reach(paths, end, base + score, (uint32_t)at, id);
-    alone = alone || end - at == length;
   }
-  if (!alone) reach(paths, at + length, base + unigram->unknown_score, (uint32_t)at, NK_NONE);
+  /* Where a token covers the character alone, that one counts more and stays. */
+  reach(paths, at + length, base + unigram->unknown_score, (uint32_t)at, NK_NONE);
 }
 
 static void put_unknown(const nk_unigram *unigram, const uint8_t *text, size_t n, nk_sink *sink) {

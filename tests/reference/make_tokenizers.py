@@ -7,6 +7,8 @@ changes ids, which under merges that were learnt with the rule it often would no
 write.
 trained-NAME.gguf    a vocabulary, no tensors
 trained-NAME.json    {"meta", "cases": [{"hex", "ids", "ids_parse_special"?, "detok_hex"?}]}; the last two only where they differ
+trained-cuts.json    {"meta", "cases": [{"hex", NAME: [code points of each piece], ...}]}: what each rule makes of mixtures of code points, those
+                     around every border of a range or a class among them
 The texts are those of the fixtures that are there already (the strings of GPT-2 and SmolLM2, a public-domain text), sentences below
 and a random mixture of them; seeds are fixed.
 
@@ -179,6 +181,35 @@ def strings(folder):
     return unique
 
 
+# First and last code points of what the expressions name, besides DeepSeek's letters.
+BORDERS = ("0021-002F 0030-0039 003A-007E 0041-005A 0061-007A 2018-201F 3000-3002 3040-309F 30A0-30FF 4E00-9FA5 0800-4E00 AC00-D7FF FF01-FF0F FF1A-FF5E "
+           "0024 002B 003C-003E 005E 0060 007C 000A 000D 0009 0020 0085 00A0 1680 2000-200A 2028-2029 205F 017F 212A 00AA 00BA 01C5 01C8 01BB 02B0 0300 0301 0903 "
+           "20DD 00B2 00BD 0660-0669 2160 3007 00AD 200B 200D FE0F 1F600 1F1E6 20AC 2200 005F 2014 2118 A9CF")
+
+
+def cuts(rules):
+    """Cases of trained-cuts.json."""
+    made = random.Random(31)
+    border = set()
+    for part in f"{BORDERS} {DEEPSEEK_LETTERS}".split():
+        codes = [int(code, 16) for code in part.split("-")]
+        border.update(code + step for code in codes for step in (-1, 0, 1))
+    fit = [chr(code) for code in sorted(border) if unicodedata.category(chr(code)) not in ("Cn", "Cs", "Co")]
+    common = list("aZs'lL1237 .$!/\n\r\t") + ["  ", "'s", "'LL", "123", "中", "é", "Ab"]
+    cases = []
+    for position in range(1200):
+        parts = [made.choice(fit) if made.random() < 0.5 else made.choice(common) for _ in range(made.randint(3, 9))]
+        parts.insert(made.randrange(len(parts)), fit[position % len(fit)])
+        text = "".join(parts)
+        case = {"hex": text.encode().hex()}
+        for name, stages in rules.items():
+            offsets = [offset for _, offset in pre_tokenizers.Sequence(stages).pre_tokenize_str(text)]
+            assert [end for _, end in offsets][:-1] == [start for start, _ in offsets][1:] and offsets[0][0] == 0 and offsets[-1][1] == len(text)
+            case[name] = [end - start for start, end in offsets]
+        cases.append(case)
+    return cases
+
+
 def train(folder, rule):
     architecture, nfc, stages, whole_words = rule
     tokenizer = Tokenizer(models.BPE())
@@ -241,7 +272,7 @@ def case_of(tokenizer, data, normalized):
 def main():
     folder = sys.argv[1]
     for name in os.listdir(folder):
-        if re.fullmatch(r"trained-(?!unigram).*\.(gguf|json)", name):
+        if re.fullmatch(r"trained-(?!unigram|spm).*\.(gguf|json)", name):
             os.remove(f"{folder}/{name}")
     for name, rule in RULES.items():
         tokenizer, merges = train(folder, rule)
@@ -255,6 +286,9 @@ def main():
         write_cases(f"{folder}/trained-{name}.json", {
             "vocab": f"trained-{name}.gguf", "reference": "tokenizers 0.23.3", "script": "tests/reference/make_tokenizers.py"}, cases)
         print(name, tokenizer.get_vocab_size(), len(merges), len(cases))
+    made = cuts({name: rule[2] for name, rule in RULES.items()})
+    write_cases(f"{folder}/trained-cuts.json", {"reference": "tokenizers 0.23.3", "script": "tests/reference/make_tokenizers.py"}, made)
+    print("cuts", len(made))
 
 
 if __name__ == "__main__":

@@ -378,11 +378,13 @@ static void each_pre_tokenizer_cuts_as_its_expression_says(void **state) {
   assert_cut("gpt-2", "it'\xC5\xBFx", "it|'|\xC5\xBFx");
   assert_cut("tekken", "helloWorld HTTPServer ABC'S 12", "hello|World| HTTPServer| ABC|'S| |1|2");
   assert_cut("tekken", "\xE4\xB8\xADXY !/\n/ x", "\xE4\xB8\xAD|XY| !/\n/| x");
+  assert_cut("tekken", "a\xC7\x85\x62 \xC7\x85", "a|\xC7\x85\x62| \xC7\x85"); /* U+01C5 begins a word */
   assert_cut("gpt-4o", "It's ABC'LLx 1234", "It's| ABC'LL|x| |123|4");
   assert_cut("deepseek-llm", "caf\xC3\xA9s a1b  \n \xE4\xB8\xAD. ", "caf|\xC3\xA9|s| a|1|b|  |\n| |\xE4\xB8\xAD|.| ");
   assert_cut("deepseek-coder", "a$b ?! 12", "a|$|b| ?!| |1|2");
   assert_cut("deepseek-v3", "x 1234 .foo(a)!!\n", "x| |123|4| .|foo|(a|)!!\n");
   assert_cut("falcon", "a`b 12345", "a|`|b| |123|45");
+  assert_cut("default", "a $5^ ~+= -<>!", "a| |$|5|^| |~+=| |-<>!");
   assert_cut("default", "a`b<=c 12345", "a|`|b|<=|c| |123|45");
 }
 

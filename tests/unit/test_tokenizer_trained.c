@@ -30,6 +30,52 @@ static void every_id_of_every_trained_vocabulary_is_that_of_the_reference(void *
   }
 }
 
+/* Lengths of the pieces, in code points, at *lengths, which moves on. */
+static void cut_lengths(const nk_pretokenizer *row, unsigned stage, const uint32_t *codes, size_t begin, size_t end,
+                        size_t **lengths) {
+  if (stage == NK_PRETOKENIZER_MAX_STAGES || row->stage[stage] == NULL) {
+    *(*lengths)++ = end - begin;
+    return;
+  }
+  while (begin < end) {
+    size_t stop = row->stage[stage](codes, begin, end);
+    assert_true(stop > begin && stop <= end);
+    cut_lengths(row, stage + 1, codes, begin, stop, lengths);
+    begin = stop;
+  }
+}
+
+static void every_piece_of_mixed_code_points_is_that_of_the_reference(void **state) {
+  (void)state;
+  cJSON *json = read_json(FIXTURES "trained-cuts.json");
+  unsigned n = 0;
+  const cJSON *item;
+  cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(json, "cases")) {
+    const char *hex = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "hex"));
+    size_t length, n_codes = 0;
+    uint8_t *text = unhex(hex, &length);
+    uint32_t codes[64];
+    for (size_t at = 0; at < length; n_codes++) {
+      assert_true(n_codes < 64);
+      at += nk_utf8_decode(text + at, length - at, &codes[n_codes]);
+    }
+    free(text);
+    for (size_t i = 0; i < N_TRAINED; i++) {
+      size_t lengths[64], *end = lengths;
+      cut_lengths(row_of(trained[i]), 0, codes, 0, n_codes, &end);
+      const cJSON *wanted = cJSON_GetObjectItemCaseSensitive(item, trained[i]);
+      bool same = cJSON_GetArraySize(wanted) == end - lengths;
+      for (int k = 0; same && k < end - lengths; k++) {
+        same = (size_t)cJSON_GetArrayItem(wanted, k)->valuedouble == lengths[k];
+      }
+      if (!same) fail_msg("%s cuts %s otherwise", trained[i], hex);
+    }
+    n++;
+  }
+  assert_int_equal(n, 1200);
+  cJSON_Delete(json);
+}
+
 static void no_row_of_the_table_is_without_a_fixture(void **state) {
   (void)state;
   const nk_pretokenizer *row;
@@ -147,6 +193,7 @@ static void what_is_encoded_comes_back_byte_for_byte_where_nothing_is_normalized
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_id_of_every_trained_vocabulary_is_that_of_the_reference),
+      cmocka_unit_test(every_piece_of_mixed_code_points_is_that_of_the_reference),
       cmocka_unit_test(no_row_of_the_table_is_without_a_fixture),
       cmocka_unit_test(a_file_without_the_key_is_cut_by_the_default_row_unless_its_architecture_had_one_tokenizer),
       cmocka_unit_test(the_pieces_of_any_text_are_the_text),

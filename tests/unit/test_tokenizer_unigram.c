@@ -112,6 +112,22 @@ static void what_no_token_covers_is_unknown_and_its_neighbours_are_one(void **st
   GIVES(tokenizer, "<unk><s>", S, UNK); /* their letters, which have no tokens: neither is the token of that name */
   nk_tokenizer_free(tokenizer);
   free(made.bytes);
+  /* An unknown character counts 10 below the lowest score, -20 here: "qa" "b" (-30) beats it with "ab" (-34). */
+  static const char *const tokens[] = {"<unk>", "a", "b", "ab", "qa", SPACE, "abb"};
+  static const int32_t types[] = {2, 1, 1, 1, 1, 1, 1};
+  static const float scores[] = {-99, -3, -10, -4, -20, -1, -5};
+  made = header_begin();
+  header_text(&made, "tokenizer.ggml.model", "t5");
+  header_texts(&made, "tokenizer.ggml.tokens", tokens, 7);
+  header_i32s(&made, "tokenizer.ggml.token_type", types, 7);
+  header_array(&made, "tokenizer.ggml.scores", NK_GGUF_F32, 7);
+  put(&made, scores, sizeof scores);
+  tokenizer = open_made(&made);
+  GIVES(tokenizer, "qab", 5, 4, 2);
+  GIVES(tokenizer, "qqab", 5, 0, 4, 2);
+  GIVES(tokenizer, "qabb", 5, 0, 6); /* -35 beats "qa" "b" "b" (-40); the unknown token's own score does not count */
+  nk_tokenizer_free(tokenizer);
+  free(made.bytes);
 }
 
 static void spaces_separate_or_stay_as_the_file_says(void **state) {
@@ -168,6 +184,22 @@ static void scores_that_are_no_numbers_do_no_harm(void **state) {
   }
 }
 
+static void a_token_whose_score_is_no_number_is_the_worst(void **state) {
+  (void)state;
+  union {
+    uint32_t bits;
+    float value;
+  } nan = {0x7FC00000u};
+  float scores[N_FEW];
+  memcpy(scores, few_scores, sizeof scores);
+  scores[AB] = nan.value;
+  header made = begin_unigram(scores);
+  nk_tokenizer *tokenizer = open_made(&made);
+  GIVES(tokenizer, "bab", S, B, A, B);
+  nk_tokenizer_free(tokenizer);
+  free(made.bytes);
+}
+
 /* ---- Normalization maps ---------------------------------------------------------------------------------------- */
 
 /* A trie of one key of one byte: units 0 (root), the key's and its leaf's. */
@@ -206,6 +238,59 @@ static void a_map_replaces_characters_and_short_clusters(void **state) {
   GIVES(tokenizer, "x\xCC\x81", S, ABA);                      /* 3 bytes: the mark goes with it */
   GIVES(tokenizer, "x\xCC\x81\xCC\x81", S, ABA);              /* 5 bytes */
   GIVES(tokenizer, "x\xCC\x81\xCC\x81\xCC\x81", S, ABA, UNK); /* 7: each by itself */
+  nk_tokenizer_free(tokenizer);
+  free(made.bytes);
+}
+
+static void keys_have_no_zero_byte_and_offsets_may_be_large(void **state) {
+  (void)state;
+  uint32_t units[512] = {0}, bytes = sizeof units;
+  units[0] = 1u << 10 | 1u << 9; /* 1 * 256 */
+  units[256 ^ 'x'] = 'x' | 1u << 8 | (uint32_t)(256 ^ 'x' ^ 2) << 10;
+  units[2] = 1u << 31 | 1;
+  uint8_t map[4 + sizeof units + 5];
+  memcpy(map, &bytes, 4);
+  memcpy(map + 4, units, sizeof units);
+  memcpy(map + 4 + sizeof units, "\0aba", 5);
+  header made = begin_unigram(few_scores);
+  header_map(&made, map, sizeof map);
+  nk_tokenizer *tokenizer = open_made(&made);
+  GIVES(tokenizer, "x", S, ABA);
+  id_list list = encode_text(tokenizer, "\0x", 2, false); /* the empty unit at 256 is no child */
+  assert_ids(list, (const int32_t[]){S, UNK, ABA}, 3, "NUL, x");
+  free(list.ids);
+  nk_tokenizer_free(tokenizer);
+  free(made.bytes);
+  nk_gguf gguf;
+  made = begin_unigram(few_scores);
+  header_map(&made, map, sizeof map);
+  header_end(&made);
+  parse_header(&gguf, made.bytes, made.length);
+  nk_charsmap opened;
+  nk_error error = {0};
+  assert_int_equal(nk_charsmap_open(&opened, &gguf, &error), NK_STATUS_OK);
+  assert_null(nk_charsmap_find(&opened, (const uint8_t *)"\0x", 2).bytes);
+  assert_int_equal(nk_charsmap_find(&opened, (const uint8_t *)"xy", 2).length, 3);
+  nk_gguf_free(&gguf);
+  free(made.bytes);
+}
+
+static void a_user_defined_token_that_a_map_makes_of_text_counts_nothing(void **state) {
+  (void)state;
+  static const char *const tokens[] = {"<unk>", "a", "b", "ab", SPACE};
+  static const int32_t types[] = {2, 1, 1, 4, 1};
+  static const float scores[] = {0, -3, -3, -50, -1};
+  uint8_t map[2048];
+  header made = header_begin();
+  header_text(&made, "tokenizer.ggml.model", "t5");
+  header_texts(&made, "tokenizer.ggml.tokens", tokens, 5);
+  header_i32s(&made, "tokenizer.ggml.token_type", types, 5);
+  header_array(&made, "tokenizer.ggml.scores", NK_GGUF_F32, 5);
+  put(&made, scores, sizeof scores);
+  header_map(&made, map, small_map(map, 'x', 0, "ab\0", 3));
+  nk_tokenizer *tokenizer = open_made(&made);
+  GIVES(tokenizer, "x", 4, 3);
+  GIVES(tokenizer, "ba", 4, 2, 1);
   nk_tokenizer_free(tokenizer);
   free(made.bytes);
 }
@@ -284,13 +369,12 @@ static void a_map_whose_parts_do_not_fit_is_refused(void **state) {
 static void replacements_that_make_too_much_of_a_text_are_data_errors(void **state) {
   (void)state;
   uint8_t map[2048];
-  char text[256];
-  memset(text, 'b', sizeof text);
-  text[255] = 0;
+  char text[253] = "";
+  while (strlen(text) < 252) strcat(text, "\xF0\x9F\x98\x80");
   header made = begin_unigram(few_scores);
   header_map(&made, map, small_map(map, 'x', 0, text, sizeof text));
   nk_tokenizer *tokenizer = open_made(&made);
-  size_t n = NK_TOKENIZER_MAX_TEXT / 255 + 2, count;
+  size_t n = NK_TOKENIZER_MAX_TEXT / 252 + 2, count;
   char *long_text = malloc(n);
   assert_non_null(long_text);
   memset(long_text, 'x', n);
@@ -301,7 +385,7 @@ static void replacements_that_make_too_much_of_a_text_are_data_errors(void **sta
   span.length = 4;
   int32_t ids[2048];
   assert_int_equal(nk_tokenizer_encode(tokenizer, &span, 1, false, ids, 2048, &count, &error), NK_STATUS_OK);
-  assert_int_equal(count, 4 * 255 + 1);
+  assert_int_equal(count, 2); /* U+2581, and all of it unknown */
   free(long_text);
   nk_tokenizer_free(tokenizer);
   free(made.bytes);
@@ -333,6 +417,7 @@ static void clusters_end_where_unicode_says(void **state) {
       {{0xAC01, 0x1161}, 2, 1},
       {{0xAC01, 0x11A8, 0x1161}, 3, 2},
       {{0x1161, 0x1100}, 2, 1},
+      {{0x1100, 0x11A8}, 2, 1},
       {{0x1F44D, 0x1F3FB, 'a'}, 3, 2}, /* an emoji's colour */
       {{0x301, 0x301}, 2, 2},
   };
@@ -421,7 +506,10 @@ int main(void) {
       cmocka_unit_test(spaces_separate_or_stay_as_the_file_says),
       cmocka_unit_test(user_defined_tokens_are_cut_out_first_and_what_follows_begins_a_word),
       cmocka_unit_test(scores_that_are_no_numbers_do_no_harm),
+      cmocka_unit_test(a_token_whose_score_is_no_number_is_the_worst),
       cmocka_unit_test(a_map_replaces_characters_and_short_clusters),
+      cmocka_unit_test(keys_have_no_zero_byte_and_offsets_may_be_large),
+      cmocka_unit_test(a_user_defined_token_that_a_map_makes_of_text_counts_nothing),
       cmocka_unit_test(an_index_that_points_outside_is_no_match),
       cmocka_unit_test(a_map_whose_parts_do_not_fit_is_refused),
       cmocka_unit_test(replacements_that_make_too_much_of_a_text_are_data_errors),
