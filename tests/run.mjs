@@ -51,7 +51,8 @@ const nodeTest = (/** @type {string} */ folder) => [
 ]
 
 /**
- * @type {{name: string, what: string, commands: string[][],
+ * large: only in a deep run, or when it is named.
+ * @type {{name: string, what: string, commands: string[][], large?: boolean,
  *         count: (text: string, status: number) => {passed: number, failed: number}}[]}
  */
 const suites = [
@@ -101,6 +102,13 @@ const suites = [
     commands: [nodeTest('tests/package')],
     count: countNode,
   },
+  {
+    name: 'models',
+    what: 'further models, fetched by their cards and run',
+    commands: [nodeTest('tests/models')],
+    count: countNode,
+    large: true,
+  },
 ]
 
 /** @param {string[]} command @returns {Promise<{status: number, text: string}>} */
@@ -133,7 +141,7 @@ if (unknown.length > 0) {
 /** @type {{name: string, passed: number, failed: number, seconds: number}[]} */
 const results = []
 for (const suite of suites) {
-  if (wanted.length > 0 && !wanted.includes(suite.name)) continue
+  if (wanted.length > 0 ? !wanted.includes(suite.name) : suite.large === true && !deep) continue
   console.log(`\n━━ ${suite.name}: ${suite.what}${deep ? ' (deep)' : ''}`)
   const started = Date.now()
   let passed = 0
