@@ -97,7 +97,11 @@ const result = {
   text: basename(values.text),
   tokens: usual.ids.length - 1,
   ids_equal: same,
-  perplexity: { 'nook --float': exact.perplexity, nook: usual.perplexity, [`${PEER.name} ${PEER.version}`]: other.perplexity },
+  perplexity: {
+    'nook --float': exact.perplexity,
+    nook: usual.perplexity,
+    [`${PEER.name} ${PEER.version}`]: other.perplexity,
+  },
   difference: usual.perplexity / other.perplexity - 1,
 }
 console.log(JSON.stringify(result, null, 2))
