@@ -26,6 +26,7 @@ static const nk_arch ARCHITECTURES[] = {
     {"gpt2", NK_ROPE_NONE, ACT(GELU_TANH), NORM(LAYER), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0, false},
     {"opt", NK_ROPE_NONE, ACT(RELU), NORM(LAYER), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0, false},
     {"olmo2", NK_ROPE_HALF, ACT(SILU), NORM(RMS), PLACE(POST_BRANCH), RES(SEQUENTIAL), false, 0, 0, 0, false},
+    {"ernie4_5", NK_ROPE_ADJACENT, ACT(SILU), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0, false},
     {"lfm2", NK_ROPE_HALF, ACT(SILU), NORM(RMS), PLACE(PRE), RES(SEQUENTIAL), false, 0, 0, 0, false},
     {"bert", NK_ROPE_NONE, ACT(GELU_ERF), NORM(LAYER), PLACE(POST_RESIDUAL), RES(SEQUENTIAL), false, 0, 0, 0, true},
     {"nomic-bert", NK_ROPE_HALF, ACT(SILU), NORM(LAYER), PLACE(POST_RESIDUAL), RES(SEQUENTIAL), false, 0, 0, 0, true},

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes fixtures of tests/fixtures/tiny that no oracle has: tiny random models of further rows and of stretched positions.
 
-olmo2, nomic_bert, lfm2: rows of the table. qwen2_yarn: YaRN. phi3_long, phi3_short: LongRoPE beyond and within the original
+olmo2, nomic_bert, lfm2, ernie4_5: rows of the table. qwen2_yarn: YaRN. phi3_long, phi3_short: LongRoPE beyond and within the original
 context (the session's context decides which factors hold). gemma3_pattern: windows layer by layer from the file.
 
 The reference is Hugging Face transformers (float32, eager attention); the GGUF is written by gguf-py with the tensor names of
@@ -264,7 +264,20 @@ def gemma3_pattern(folder):
     finish(folder, "gemma3_pattern", writer, model, 46)
 
 
-FIXTURES = {f.__name__: f for f in (olmo2, nomic_bert, lfm2, qwen2_yarn, phi3_long, phi3_short, gemma3_pattern)}
+def ernie4_5(folder):
+    config = transformers.Ernie4_5Config(**COMMON, num_hidden_layers=2, num_key_value_heads=2, head_dim=16, rms_norm_eps=1e-5,
+                                         rope_parameters={"rope_type": "default", "rope_theta": 500000.0}, use_bias=False,
+                                         tie_word_embeddings=True)
+    model = randomize(transformers.Ernie4_5ForCausalLM(config), 47)
+    state = state_of(model)
+    writer = header(folder, "ernie4_5", "ernie4_5", 2, 2, rms=1e-5)
+    writer.add_rope_freq_base(500000.0)
+    add_ends(writer, state, True)
+    add_layers(writer, state, 2, LAYER)
+    finish(folder, "ernie4_5", writer, model, 47)
+
+
+FIXTURES = {f.__name__: f for f in (olmo2, nomic_bert, lfm2, ernie4_5, qwen2_yarn, phi3_long, phi3_short, gemma3_pattern)}
 
 if __name__ == "__main__":
     for wanted in sys.argv[2:] or FIXTURES:
