@@ -16,6 +16,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { stripVTControlCharacters } from 'node:util'
 import { fileURLToPath } from 'node:url'
 
 /** @typedef {import('./read.mjs').Card} Card */
@@ -74,7 +75,7 @@ const run = (program, parameters, env = {}) => new Promise((done, failed) => {
   child.on('error', (error) => failed(new Error(`${program} does not start (${error.message})`)))
   child.on('close', (status) => {
     if (status === 0) return done(undefined)
-    const last = said.trim().split('\n').at(-1)?.trim() ?? ''
+    const last = stripVTControlCharacters(said).trim().split('\n').at(-1)?.trim() ?? ''
     failed(new Error(`${program} ${parameters.slice(0, 3).join(' ')} failed (status ${status}${last ? `: ${last}` : ''})`))
   })
 })
