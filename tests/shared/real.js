@@ -179,7 +179,7 @@ async function checkLogits(worker, bundle, ids, path, what) {
   worker.side.onEvent = ({ event }) => {
     if (event.type !== 'rows') return
     for (let r = 0; r < event.rows; r++, position++) {
-      const row = event.data.subarray(r * event.vocabulary, (r + 1) * event.vocabulary)
+      const row = event.data.subarray(r * event.columns, (r + 1) * event.columns)
       const [from, to] = [position * TOP, (position + 1) * TOP]
       const reference = topLogits.subarray(from, to)
       const wanted = topIds.subarray(from, to)
