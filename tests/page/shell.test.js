@@ -95,6 +95,7 @@ test('landmarks, one heading, names for every control, nothing that axe finds: e
     await page.emulateMedia({ colorScheme: scheme })
     for (const width of [1280, 768, 360]) {
       await page.setViewportSize({ width, height: 800 })
+      await page.waitForTimeout(250) /* colours on their way have no contrast yet */
       assert.deepEqual(await faultsOfAxe(page), [], `first visit, ${scheme}, ${width}`)
       await photograph(page, `first-${scheme}-${width}`)
     }
