@@ -70,4 +70,24 @@ static inline float nk_half_to_f32(uint16_t h) {
   return nk_float_of_bits((sign_extended << 13) & 0x8FFFE000u) * 0x1p112f;
 }
 
+/* The nearest f16, ties to even. What would round beyond 65504 is clamped there, infinity too; NaN stays NaN. */
+static inline uint16_t nk_half_from_f32(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
+  bits &= 0x7fffffffu;
+  if (bits > 0x7f800000u) return (uint16_t)(sign | 0x7e00u); /* NaN */
+  if (bits >= 0x477ff000u) return (uint16_t)(sign | 0x7bffu); /* would round beyond 65504: clamped */
+  if (bits < 0x38800000u) { /* below 2^-14: subnormal half, unit 2^-24; adding 0.5 puts that unit at the last bit */
+    float magnitude, sum;
+    memcpy(&magnitude, &bits, sizeof magnitude);
+    sum = magnitude + 0.5f;
+    uint32_t rounded;
+    memcpy(&rounded, &sum, sizeof rounded);
+    return (uint16_t)(sign | (rounded - 0x3f000000u));
+  }
+  uint32_t odd = bits >> 13 & 1u;
+  return (uint16_t)(sign | ((bits + 0xfffu + odd - 0x38000000u) >> 13));
+}
+
 #endif

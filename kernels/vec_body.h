@@ -4,6 +4,7 @@
  * padded with zeros into a full lane, so that no element takes another path.
  */
 
+#include "kernels/formats.h"
 #include "kernels/vec_tables.h"
 
 /* ---- Helpers ------------------------------------------------------------------------------------------------------ */
@@ -261,29 +262,8 @@ static void f16_to_f32(float *y, const uint16_t *x, uint32_t n) {
   }
 }
 
-/* To nearest even: the float is scaled so that its mantissa's last 13 bits are rounded by an addition that the FPU
-   rounds. */
-static uint16_t half_of(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof bits);
-  uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
-  bits &= 0x7fffffffu;
-  if (bits > 0x7f800000u) return (uint16_t)(sign | 0x7e00u); /* NaN */
-  if (bits >= 0x477ff000u) return (uint16_t)(sign | 0x7bffu); /* would round beyond 65504: clamped */
-  if (bits < 0x38800000u) { /* below 2^-14: subnormal half, unit 2^-24; adding 0.5 puts that unit at the last bit */
-    float magnitude, sum;
-    memcpy(&magnitude, &bits, sizeof magnitude);
-    sum = magnitude + 0.5f;
-    uint32_t rounded;
-    memcpy(&rounded, &sum, sizeof rounded);
-    return (uint16_t)(sign | (rounded - 0x3f000000u));
-  }
-  uint32_t odd = bits >> 13 & 1u;
-  return (uint16_t)(sign | ((bits + 0xfffu + odd - 0x38000000u) >> 13));
-}
-
 static void f32_to_f16(uint16_t *y, const float *x, uint32_t n) {
-  for (uint32_t i = 0; i < n; i++) y[i] = half_of(x[i]);
+  for (uint32_t i = 0; i < n; i++) y[i] = nk_half_from_f32(x[i]);
 }
 
 static void q8_tile_to_f32(float *y, const int8_t *x, const float *factors, uint32_t n) {

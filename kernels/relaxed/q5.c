@@ -96,18 +96,7 @@ NK_INLINE void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *
   }
 }
 
-#define Q5_KERNELS(symbol, packed_bytes, has_minimum)                                                            \
-  static void symbol##_gemv(float *y, const uint8_t *group, const uint8_t *act, uint32_t n_blocks) {             \
-    gemv(y, group, act, n_blocks, packed_bytes, has_minimum);                                                    \
-  }                                                                                                              \
-  static void symbol##_gemm(float *y, size_t ldy, const uint8_t *group, const uint8_t *act, uint32_t n_blocks) { \
-    gemm(y, ldy, group, act, n_blocks, packed_bytes, has_minimum);                                               \
-  }                                                                                                              \
-  const nk_kernels nk_relaxed_##symbol = {.gemv = symbol##_gemv,                                                 \
-                                          .gemm = symbol##_gemm,                                                 \
-                                          .panel = nk_simd128_##symbol##_panel,                                  \
-                                          .panel_t = nk_simd128_##symbol##_panel_t};
-Q5_KERNELS(q5_0, 176, false)
-Q5_KERNELS(q5_1, 192, true)
+NK_BLOCK_KERNELS(relaxed, q5_0, 176, false)
+NK_BLOCK_KERNELS(relaxed, q5_1, 192, true)
 
 #endif

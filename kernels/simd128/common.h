@@ -61,4 +61,18 @@ static inline void nk_load_halves(v128_t *low, v128_t *high, const uint8_t *p, v
 #include "kernels/formats.def"
 #undef NK_FORMAT
 
+/* The table of a format of 32 elements with or without a minimum, from gemv and gemm of the file, which take the packed
+   bytes of a block and whether there is a minimum as constants. */
+#define NK_BLOCK_KERNELS(isa, symbol, packed_bytes, has_minimum)                                                 \
+  static void symbol##_gemv(float *y, const uint8_t *group, const uint8_t *act, uint32_t n_blocks) {             \
+    gemv(y, group, act, n_blocks, packed_bytes, has_minimum);                                                    \
+  }                                                                                                              \
+  static void symbol##_gemm(float *y, size_t ldy, const uint8_t *group, const uint8_t *act, uint32_t n_blocks) { \
+    gemm(y, ldy, group, act, n_blocks, packed_bytes, has_minimum);                                               \
+  }                                                                                                              \
+  const nk_kernels nk_##isa##_##symbol = {.gemv = symbol##_gemv,                                                 \
+                                          .gemm = symbol##_gemm,                                                 \
+                                          .panel = nk_simd128_##symbol##_panel,                                  \
+                                          .panel_t = nk_simd128_##symbol##_panel_t};
+
 #endif

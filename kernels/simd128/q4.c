@@ -96,16 +96,5 @@ NK_INLINE void gemm(float *y, size_t ldy, const uint8_t *packed, const uint8_t *
   }
 }
 
-#define Q4_KERNELS(symbol, packed_bytes, has_minimum)                                                                  \
-  static void symbol##_gemv(float *y, const uint8_t *group, const uint8_t *act, uint32_t n_blocks) {                   \
-    gemv(y, group, act, n_blocks, packed_bytes, has_minimum);                                                          \
-  }                                                                                                                    \
-  static void symbol##_gemm(float *y, size_t ldy, const uint8_t *group, const uint8_t *act, uint32_t n_blocks) {       \
-    gemm(y, ldy, group, act, n_blocks, packed_bytes, has_minimum);                                                     \
-  }                                                                                                                    \
-  const nk_kernels nk_simd128_##symbol = {.gemv = symbol##_gemv,                                                       \
-                                          .gemm = symbol##_gemm,                                                       \
-                                          .panel = nk_simd128_##symbol##_panel,                                        \
-                                          .panel_t = nk_simd128_##symbol##_panel_t};
-Q4_KERNELS(q4_0, 144, false)
-Q4_KERNELS(q4_1, 160, true)
+NK_BLOCK_KERNELS(simd128, q4_0, 144, false)
+NK_BLOCK_KERNELS(simd128, q4_1, 160, true)

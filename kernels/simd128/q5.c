@@ -140,23 +140,15 @@ NK_INLINE void panel_t(float *panel, const uint8_t *group, uint32_t k0, uint32_t
   }
 }
 
-#define Q5_KERNELS(symbol, packed_bytes, has_minimum)                                                                \
-  static void symbol##_gemv(float *y, const uint8_t *group, const uint8_t *act, uint32_t n_blocks) {                 \
-    gemv(y, group, act, n_blocks, packed_bytes, has_minimum);                                                        \
-  }                                                                                                                  \
-  static void symbol##_gemm(float *y, size_t ldy, const uint8_t *group, const uint8_t *act, uint32_t n_blocks) {     \
-    gemm(y, ldy, group, act, n_blocks, packed_bytes, has_minimum);                                                   \
-  }                                                                                                                  \
-  void nk_simd128_##symbol##_panel(float *out, const uint8_t *group, uint32_t k0, uint32_t n_k) {                    \
-    panel(out, group, k0, n_k, packed_bytes, has_minimum);                                                           \
-  }                                                                                                                  \
-  void nk_simd128_##symbol##_panel_t(float *out, const uint8_t *group, uint32_t k0, uint32_t n_k) {                  \
-    (void)n_k; /* a whole block */                                                                                   \
-    panel_t(out, group, k0, packed_bytes, has_minimum);                                                              \
-  }                                                                                                                  \
-  const nk_kernels nk_simd128_##symbol = {.gemv = symbol##_gemv,                                                     \
-                                          .gemm = symbol##_gemm,                                                     \
-                                          .panel = nk_simd128_##symbol##_panel,                                      \
-                                          .panel_t = nk_simd128_##symbol##_panel_t};
-Q5_KERNELS(q5_0, 176, false)
-Q5_KERNELS(q5_1, 192, true)
+#define Q5_PANELS(symbol, packed_bytes, has_minimum)                                                  \
+  void nk_simd128_##symbol##_panel(float *out, const uint8_t *group, uint32_t k0, uint32_t n_k) {     \
+    panel(out, group, k0, n_k, packed_bytes, has_minimum);                                            \
+  }                                                                                                   \
+  void nk_simd128_##symbol##_panel_t(float *out, const uint8_t *group, uint32_t k0, uint32_t n_k) {   \
+    (void)n_k; /* a whole block */                                                                    \
+    panel_t(out, group, k0, packed_bytes, has_minimum);                                               \
+  }
+Q5_PANELS(q5_0, 176, false)
+Q5_PANELS(q5_1, 192, true)
+NK_BLOCK_KERNELS(simd128, q5_0, 176, false)
+NK_BLOCK_KERNELS(simd128, q5_1, 192, true)

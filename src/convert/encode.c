@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/formats.h"
+
 static uint32_t bits_of(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
@@ -21,16 +23,6 @@ float nk_from_half(uint16_t half) {
   if (rest >= 0x7C00u) return float_of(sign | 0x7F800000u | (rest & 0x3FFu) << 13); /* infinity, NaN */
   /* The exponent is then 112 too small, which an exact multiplication by 2^112 makes good, subnormals included. */
   return float_of(sign | bits_of(float_of(rest << 13) * float_of(0x77800000u)));
-}
-
-uint16_t nk_to_half(float value) {
-  uint32_t bits = bits_of(value), sign = bits >> 16 & 0x8000u, rest = bits & 0x7FFFFFFFu;
-  if (rest < 0x38800000u) {
-    /* Below 2^-14 the unit is 2^-24: adding 0.5 puts it at float32's last bit, and the addition rounds to even. */
-    return (uint16_t)(sign | (bits_of(float_of(rest) + 0.5f) - 0x3F000000u));
-  }
-  uint32_t rounded = rest + 0xFFFu + (rest >> 13 & 1u);
-  return (uint16_t)(sign | (rounded - 0x38000000u) >> 13);
 }
 
 void nk_decode(float *out, const uint8_t *in, nk_dtype type, size_t n, size_t stride) {
@@ -53,7 +45,7 @@ uint64_t nk_encoded_bytes(uint32_t type, uint64_t n) {
 }
 
 static void put_half(uint8_t *out, float value) {
-  uint16_t half = nk_to_half(value);
+  uint16_t half = nk_half_from_f32(value);
   out[0] = (uint8_t)half;
   out[1] = (uint8_t)(half >> 8);
 }

@@ -24,8 +24,7 @@ uint64_t nk_encoded_bytes(uint32_t type, uint64_t n);
 /* in [n] to out. False when a number is not finite or beyond the type: *bad is its index. */
 bool nk_encode(uint8_t *out, const float *in, uint32_t type, size_t n, size_t *bad);
 
-/* The value of a half; and the half nearest to the value, whose magnitude is below 65520. */
+/* The value of a half, infinity and NaN included (nk_half_to_f32 of kernels/formats.h is for finite ones). */
 float nk_from_half(uint16_t half);
-uint16_t nk_to_half(float value);
 
 #endif

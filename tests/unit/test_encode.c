@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "convert/encode.h"
+#include "kernels/formats.h"
 
 static void quantized_weights_are_gguf_pys_bytes(void **state) {
   (void)state;
@@ -36,15 +37,15 @@ static void every_half_comes_back_and_what_lies_between_goes_to_the_nearest_even
   (void)state;
   for (uint32_t half = 0; half < 0x7C00; half++) {
     float value = nk_from_half((uint16_t)half), next = nk_from_half((uint16_t)(half + 1));
-    assert_int_equal(nk_to_half(value), half);
-    assert_int_equal(nk_to_half(-value), half | 0x8000);
+    assert_int_equal(nk_half_from_f32(value), half);
+    assert_int_equal(nk_half_from_f32(-value), half | 0x8000);
     if (half == 0x7BFF) continue;                                 /* the largest */
     float middle = (float)(0.5 * ((double)value + (double)next)); /* exact: 12 bits */
-    assert_int_equal(nk_to_half(middle), half % 2 == 0 ? half : half + 1);
-    assert_int_equal(nk_to_half(nextafterf(middle, 0.0f)), half);
-    assert_int_equal(nk_to_half(nextafterf(middle, 1e9f)), half + 1);
+    assert_int_equal(nk_half_from_f32(middle), half % 2 == 0 ? half : half + 1);
+    assert_int_equal(nk_half_from_f32(nextafterf(middle, 0.0f)), half);
+    assert_int_equal(nk_half_from_f32(nextafterf(middle, 1e9f)), half + 1);
   }
-  assert_int_equal(nk_to_half(nextafterf(65520.0f, 0.0f)), 0x7BFF);
+  assert_int_equal(nk_half_from_f32(nextafterf(65520.0f, 0.0f)), 0x7BFF);
 }
 
 static void halves_of_the_levels_go_away_from_zero(void **state) {
