@@ -10,7 +10,7 @@ import assert from 'node:assert/strict'
 import { createReadStream, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { before, test } from 'node:test'
+import { before, describe, test } from 'node:test'
 import { build, deep, has32Bits, nameOf, outFolder, program, root, run, seed, there } from './run.js'
 
 const MODEL = 'models/cache/SmolLM2-135M-Instruct.Q4_1.gguf'
@@ -109,27 +109,30 @@ test('a mutation that hangs or leaks is told with seed, file and case', async ()
   }
 })
 
-for (const path of models) {
-  test(`${nameOf(path)}: cut and changed, it is refused with a sentence or loads`, (t) =>
-    tryFile(t, path, deep ? { cuts: 200, changes: 2000 } : { cuts: 10, changes: 60 }))
-}
+/* Two files at a time: a file's cases take one core, one after the other. */
+describe('every file', { concurrency: 2 }, () => {
+  for (const path of models) {
+    test(`${nameOf(path)}: cut and changed, it is refused with a sentence or loads`, (t) =>
+      tryFile(t, path, deep ? { cuts: 200, changes: 2000 } : { cuts: 10, changes: 60 }))
+  }
 
-for (const path of vocabularies) {
-  test(`${nameOf(path)}: a model with its vocabulary, cut and changed, is refused with a sentence or loads`, async (t) => {
-    const grafted = join(outFolder, `grafted-${nameOf(path)}`)
-    const done = await run(mutate, ['--graft', grafted, path])
-    assert.equal(done.status, 0, done.err)
-    /* gpt-neox: its pre-tokenizer is not one of ours, so none of its cases can load. */
-    await tryFile(t, grafted, deep ? { cuts: 100, changes: 100 } : { cuts: 2, changes: 6 }, {
-      mustLoad: !path.includes('neox'),
+  for (const path of vocabularies) {
+    test(`${nameOf(path)}: a model with its vocabulary, cut and changed, is refused with a sentence or loads`, async (t) => {
+      const grafted = join(outFolder, `grafted-${nameOf(path)}`)
+      const done = await run(mutate, ['--graft', grafted, path])
+      assert.equal(done.status, 0, done.err)
+      /* gpt-neox: its pre-tokenizer is not one of ours, so none of its cases can load. */
+      await tryFile(t, grafted, deep ? { cuts: 100, changes: 100 } : { cuts: 2, changes: 6 }, {
+        mustLoad: !path.includes('neox'),
+      })
+      rmSync(grafted)
     })
-    rmSync(grafted)
-  })
-}
+  }
 
-test('the default model, cut and changed, is refused with a sentence or loads', async (t) => {
-  assert.ok(there(MODEL), `${MODEL} is missing: run npm run setup`)
-  await tryFile(t, MODEL, deep ? { cuts: 100, changes: 100 } : { cuts: 2, changes: 3 })
+  test('the default model, cut and changed, is refused with a sentence or loads', async (t) => {
+    assert.ok(there(MODEL), `${MODEL} is missing: run npm run setup`)
+    await tryFile(t, MODEL, deep ? { cuts: 100, changes: 100 } : { cuts: 2, changes: 3 })
+  })
 })
 
 test('which builds with 32-bit sizes were tried', (t) => {

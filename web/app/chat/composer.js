@@ -59,10 +59,10 @@ export function composer({ send, stop, editLast }) {
     event.preventDefault()
     submit()
   })
-  action.addEventListener('click', () => {
+  action.addEventListener('click', (event) => {
     if (!busy) submit()
-    // A double click on Send is not a Stop.
-    else if (performance.now() - busySince > 400) stop()
+    // A double click on Send is not a Stop, however long a busy page takes between its clicks.
+    else if (event.detail !== 2 && performance.now() - busySince > 400) stop()
     box.focus()
   })
   box.addEventListener('input', () => {
