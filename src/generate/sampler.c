@@ -6,33 +6,6 @@
 
 #include "core/math.h"
 
-/* ---- The generator ----------------------------------------------------------------------------------------------- */
-
-/* PCG32 with stream 54, the one of its authors' example, so that their numbers are a test. */
-#define PCG_MULTIPLIER 6364136223846793005u
-#define PCG_INCREMENT ((54u << 1) | 1u)
-
-nk_random nk_random_seed(uint64_t seed) {
-  nk_random random = {0};
-  (void)nk_random_u32(&random);
-  random.state += seed;
-  (void)nk_random_u32(&random);
-  return random;
-}
-
-uint32_t nk_random_u32(nk_random *random) {
-  uint64_t old = random->state;
-  random->state = old * PCG_MULTIPLIER + PCG_INCREMENT;
-  uint32_t word = (uint32_t)(((old >> 18) ^ old) >> 27);
-  uint32_t turn = (uint32_t)(old >> 59);
-  return word >> turn | word << ((32 - turn) & 31);
-}
-
-double nk_random_f64(nk_random *random) {
-  uint64_t high = nk_random_u32(random), low = nk_random_u32(random);
-  return (double)((high << 32 | low) >> 11) * 0x1p-53;
-}
-
 /* ---- Options ----------------------------------------------------------------------------------------------------- */
 
 nk_sampler_options nk_sampler_defaults(void) {

@@ -16,12 +16,13 @@
  * Filters 6 and 7 take p as the softmax of what is left, at temperature 1. Each keeps at least one token. A logit of
  * -infinity rules a token out.
  *
- * Generator   PCG32 (XSH-RR 64/32, M. O'Neill 2014); its stream is fixed, its state comes from the seed.
+ * Generator   PCG32 (core/random.h); its state comes from the seed.
  * Cost        One pass over the vocabulary and a heap; only what a filter keeps is ever put in order.
  */
 #ifndef NOOK_GENERATE_SAMPLER_H
 #define NOOK_GENERATE_SAMPLER_H
 
+#include "core/random.h"
 #include "core/status.h"
 
 #define NK_SAMPLER_MAX_TOP 20u /* alternatives for which log-probabilities are given */
@@ -50,15 +51,6 @@ typedef struct nk_sampler_options {
 
 /* Temperature 1, seed 0, everything else off; repetition_sees_prompt true, frequency_sees_prompt false. */
 nk_sampler_options nk_sampler_defaults(void);
-
-/* The state between draws. */
-typedef struct nk_random {
-  uint64_t state;
-} nk_random;
-
-nk_random nk_random_seed(uint64_t seed);
-uint32_t nk_random_u32(nk_random *random);
-double nk_random_f64(nk_random *random); /* [0, 1), 53 bits, from two draws */
 
 typedef struct nk_candidate {
   float score;

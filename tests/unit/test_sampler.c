@@ -48,25 +48,6 @@ static void random_logits(nk_random *random, float *logits, uint32_t vocab) {
 
 /* ---- Generator --------------------------------------------------------------------------------------------------- */
 
-static void the_generator_gives_its_authors_numbers(void **state) {
-  (void)state;
-  static const uint32_t wanted[] = {0xa15c02b7, 0x7b47f409, 0xba1d3330, 0x83d2f293, 0xbfa4784b, 0xcbed606e};
-  nk_random random = nk_random_seed(42);
-  for (int i = 0; i < 6; i++) assert_int_equal(nk_random_u32(&random), wanted[i]);
-  nk_random a = nk_random_seed(7), b = nk_random_seed(7), c = nk_random_seed(7 + (1ull << 40));
-  double sum = 0;
-  int same = 0;
-  for (int i = 0; i < 10000; i++) {
-    double x = nk_random_f64(&a);
-    assert_true(x == nk_random_f64(&b));
-    same += x == nk_random_f64(&c);
-    assert_true(x >= 0 && x < 1);
-    sum += x;
-  }
-  assert_int_equal(same, 0); /* all 64 bits of the seed count */
-  assert_true(fabs(sum / 10000 - 0.5) < 0.01);
-}
-
 /* ---- Greedy and errors ------------------------------------------------------------------------------------------- */
 
 static void temperature_0_takes_the_highest_and_of_equal_ones_the_lowest_id(void **state) {
@@ -524,7 +505,6 @@ static void log_probabilities_are_those_of_the_model(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(the_generator_gives_its_authors_numbers),
       cmocka_unit_test(temperature_0_takes_the_highest_and_of_equal_ones_the_lowest_id),
       cmocka_unit_test(broken_logits_are_an_error_with_a_sentence),
       cmocka_unit_test(options_out_of_range_are_named),
