@@ -1,12 +1,13 @@
 /*
  * adapter.h: what a person's few examples change: a small set of numbers beside a frozen model.
  *
- * Methods  LoRA (Hu et al. 2021): y += s · scale · B (A x), scale = alpha / r (rsLoRA: alpha / √r). IA3 (Liu et al. 2022):
- *          y *= 1 + s (l - 1) on a linear's output, bias included; on the input of the feed-forward's last linear. Prompt
- *          tuning (Lester et al. 2021): vectors before the embedded tokens. Prefix tuning (Li, Liang 2021): keys and values
- *          before each layer's own, not turned by position. s is the scale that the caller gives; prompt and prefix have none.
- * Memory   All numbers of an adapter are one flat array, `values`; gradients and the optimizer's moments have its layout, so
- *          that zeroing, clipping, updating and saving are single loops. nk_param says what stands where.
+ * Methods  LoRA (Hu et al. 2021): y += s · scale · B (A x), scale = alpha / r (rsLoRA: alpha / √r). IA3 (Liu et al.
+ *          2022): y *= 1 + s (l - 1) on a linear's output, bias included; on the input of the feed-forward's last linear.
+ *          Prompt tuning (Lester et al. 2021): vectors before the embedded tokens. Prefix tuning (Li, Liang 2021): keys
+ *          and values before each layer's own, not turned by position. s is the scale that the caller gives; prompt and
+ *          prefix have none.
+ * Memory   All numbers of an adapter are one flat array, `values`; gradients and the optimizer's moments have its layout,
+ *          so that zeroing, clipping, updating and saving are single loops. nk_param says what stands where.
  * Layout   The engine's own: rows as in the GGUF (what conversion did to q and k is done here too), LoRA's B transposed,
  *          [r, out], so that every product runs along long rows. peft.h and lora_gguf.h translate on the way in and out.
  * Slots    A slot is a linear of a layer. nk_adapter_slot is looked up by layer × slot in the forward and backward pass.
@@ -69,6 +70,12 @@ typedef struct nk_prefix {
   const float *keys, *values; /* [virtual, kv heads · head size] */
 } nk_prefix;
 
+/* The size of one slot, where not all are alike. */
+typedef struct nk_slot_shape {
+  uint32_t rank; /* 0: nothing sits there; IA3 has no rank: any other number */
+  double alpha;  /* LoRA; taken as it is */
+} nk_slot_shape;
+
 /* How an adapter is made. Zero is PEFT's default for every field, where the comment says no other. */
 typedef struct nk_adapter_config {
   nk_method method;
@@ -79,11 +86,15 @@ typedef struct nk_adapter_config {
   uint32_t slots;        /* LoRA, IA3: bit i is nk_slot i; 0: the method's default for the architecture */
   const uint8_t *layers; /* [n_layers], non-zero: LoRA and IA3 sit there; NULL: everywhere */
   uint32_t n_virtual;    /* prompt, prefix; 0: 20 */
+  /* LoRA, IA3: [n_layers][NK_SLOT_COUNT], instead of slots, layers, rank and alpha; or NULL */
+  const nk_slot_shape *pattern;
 } nk_adapter_config;
 
 typedef struct nk_adapter {
   nk_method method;
-  nk_adapter_config config; /* resolved; its `layers` is NULL or belongs to the adapter */
+  /* Resolved: `layers` is NULL (everywhere) or belongs to the adapter; `pattern` is NULL, since `slots` below says what it
+     said: then `slots` here holds what sits in some layer, rank and alpha are those of the first one. */
+  nk_adapter_config config;
   nk_param *params;         /* [n_params], by layer, slot, kind; offsets ascend without gaps */
   uint32_t n_params;
   float *values; /* [n_values] */
@@ -100,12 +111,13 @@ typedef struct nk_adapter {
 /* ---- Making -------------------------------------------------------------------------------------------------------- */
 
 /* An adapter for the model with all values 0, checked: DATA for a slot or layer that the model has not, a rank or count out
-   of range, a prefix for a model without attention. The caller frees it. */
+   of range, a prefix for a model without attention, an encoder. A slot that some of the layers lack (a short convolution
+   has no k) is left out there. The caller frees it. */
 nk_status nk_adapter_create(nk_adapter **out, const nk_model *model, const nk_adapter_config *config, nk_error *error);
 void nk_adapter_free(nk_adapter *adapter); /* NULL is fine */
 
-/* PEFT's initial values, from the seed: LoRA A uniform in ±1/√in, B zero; IA3 ones; prefix normal(0, 1); prompt normal(0, 1),
-   or, with ids [n_ids > 0], the embeddings of the ids, repeated to its length. */
+/* PEFT's initial values, from the seed: LoRA A uniform in ±1/√in, B zero; IA3 ones; prefix normal(0, 1); prompt
+   normal(0, 1), or, with ids [n_ids > 0], the embeddings of the ids, repeated to its length. */
 nk_status nk_adapter_initialize(nk_adapter *adapter, const nk_model *model, uint64_t seed, const int32_t *ids,
                                 uint32_t n_ids, nk_error *error);
 /* Recomputes `key` after values changed. */
@@ -113,8 +125,10 @@ void nk_adapter_rekey(nk_adapter *adapter);
 /* DATA when a value is Inf or NaN (the message says where), ADAPTER_MISMATCH when sizes are not the model's. */
 nk_status nk_adapter_check(const nk_adapter *adapter, const nk_model *model, nk_error *error);
 
-const char *nk_method_name(nk_method method);                   /* "lora" */
-uint32_t nk_method_slots(nk_method method, const nk_model *model); /* the default slots of LoRA and IA3 */
+const char *nk_method_name(nk_method method); /* "lora"; NULL for a number that is no method */
+bool nk_method_find(const char *name, size_t length, nk_method *method);
+const char *nk_slot_name(nk_slot slot);       /* "q", "k", "v", "attn_out", "gate", "up", "down" */
+uint32_t nk_method_slots(nk_method method, const nk_model *model); /* the default slots of LoRA and IA3, else 0 */
 
 /* ---- Use ----------------------------------------------------------------------------------------------------------- */
 
