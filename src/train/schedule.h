@@ -3,8 +3,7 @@
  *
  * Warm-up  lr · min(1, (t + 1) / warmup), t counting from 0: the first step already moves, step warmup - 1 has all of lr.
  * After    over the steps that are left, p = (t - warmup) / max(1, total - warmup): constant 1; linear 1 - p;
- * After    over the steps that are left, p = (t - warmup) / max(1, total - warmup): constant 1; linear 1 - p; cosine
- *          (1 + cos πp) / 2. The shapes are those of transformers' get_{constant,linear,cosine}_schedule_with_warmup.
+ *          cosine (1 + cos πp) / 2. The shapes are those of transformers' get_*_schedule_with_warmup.
  */
 #ifndef NOOK_TRAIN_SCHEDULE_H
 #define NOOK_TRAIN_SCHEDULE_H
