@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tests/fixtures/train: what PyTorch and transformers make of a training's steps.
+"""Makes tests/fixtures/training: what PyTorch and transformers make of a training's steps.
 
 adamw: steps of torch.optim.AdamW with torch.nn.utils.clip_grad_norm_, on random gradients. Per case: `lr` f64 [steps], `gradient` f32 [steps, n], `init` f32 [n]; by PyTorch `norm` f64 [steps] and the `values`, `m` and `v`
 after the last step. PyTorch fuses some products and sums, so its last bits depend on the machine: `exact/values`, `exact/m` and
@@ -10,7 +10,7 @@ schedule: `<kind>/<warmup>/<total>` f64 [total + 2], the factors of transformers
 not ours, so only what follows it is compared.
 
     python3 -m venv venv && venv/bin/pip install torch==2.13 transformers==5.23 numpy
-    venv/bin/python tests/reference/make_adamw.py tests/fixtures/train
+    venv/bin/python tests/reference/make_adamw.py tests/fixtures/training
 """
 import json
 import math

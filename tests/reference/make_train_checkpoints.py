@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes tests/fixtures/train/checkpoint.nookt and tests/fuzz/corpus/checkpoint: saved trainings by another writer of the format.
+"""Makes tests/fixtures/training/checkpoint.nookt and tests/fuzz/corpus/checkpoint: saved trainings by another writer of the format.
 
 The format is told in src/train/checkpoint.h. What stands in the fixture, tests/unit/test_train_checkpoint.c says too. Inputs of the
 fuzzer have no hash at their end (it appends the right one).
 
-    python3 tests/reference/make_train_checkpoints.py tests/fixtures/train tests/fuzz/corpus/checkpoint
+    python3 tests/reference/make_train_checkpoints.py tests/fixtures/training tests/fuzz/corpus/checkpoint
 """
 import hashlib
 import struct

@@ -37,7 +37,7 @@ static void near(const float *ours, const float *wanted) {
 
 static void its_steps_are_those_of_pytorch_and_to_the_bit_those_of_the_formulas(void **state) {
   (void)state;
-  bundle b = bundle_open("tests/fixtures/train/adamw");
+  bundle b = bundle_open("tests/fixtures/training/adamw");
   for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
     const char *name = cases[c].name;
     const float *gradients = get(&b, name, "gradient", 4, (size_t)STEPS * N);
@@ -147,7 +147,7 @@ static void clipping_only_shortens(void **state) {
 
 static void after_the_warm_up_the_rates_are_those_of_transformers(void **state) {
   (void)state;
-  bundle b = bundle_open("tests/fixtures/train/schedule");
+  bundle b = bundle_open("tests/fixtures/training/schedule");
   static const char *const kinds[NK_SCHEDULE_COUNT] = {"constant", "linear", "cosine"};
   static const uint64_t spans[][2] = {{0, 1}, {0, 7}, {4, 24}, {10, 100}, {5, 5}, {9, 4}};
   int compared = 0;

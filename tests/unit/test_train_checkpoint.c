@@ -63,7 +63,7 @@ static void assert_same(const nk_checkpoint *a, const nk_checkpoint *b) {
 static void another_writers_file_is_read_and_written_back_to_the_bit(void **state) {
   (void)state;
   size_t length;
-  uint8_t *file = read_whole("tests/fixtures/train/checkpoint.nookt", &length);
+  uint8_t *file = read_whole("tests/fixtures/training/checkpoint.nookt", &length);
   nk_checkpoint c, wanted = usual();
   nk_error error = {0};
   if (nk_checkpoint_read(&c, file, length, &error) != NK_STATUS_OK) fail_msg("%s", error.text);
