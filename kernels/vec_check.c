@@ -1,7 +1,7 @@
 /*
  * vec_check.c: the self-check of vec.h, the companion of check.c: every function of an ISA against SCALAR on small seeded
- * vectors with a tail. All but the two attention kernels must give SCALAR's bits on every ISA; those may fuse multiply and
- * add on RELAXED and are compared within CLOSE.
+ * vectors with a tail. All but the attention tiles and the dense products must give SCALAR's bits on every ISA; those may
+ * fuse multiply and add on RELAXED and are compared within CLOSE.
  */
 #include <math.h>
 #include <string.h>
@@ -61,6 +61,55 @@ static nk_status check_elementwise(trial *t) {
   return same(t, "add, scale or softcap", TAIL, false);
 }
 
+typedef void backward_fn(float *dg, float *du, const float *dy, const float *g, const float *u, uint32_t n);
+
+static nk_status check_activation(trial *t, const char *what, backward_fn *vec, backward_fn *scalar) {
+  vec(t->a, t->a + N, t->u + N, t->x, t->u, TAIL), scalar(t->b, t->b + N, t->u + N, t->x, t->u, TAIL);
+  return same(t, what, N + TAIL, false);
+}
+
+static nk_status check_backward(trial *t) {
+  const nk_vec *v = t->vec, *s = t->scalar;
+  memcpy(t->a, t->u, sizeof t->a), memcpy(t->b, t->u, sizeof t->b);
+  v->rmsnorm_backward(t->a, t->a + N, t->u, t->x, t->x + N, TAIL, 1e-5f);
+  s->rmsnorm_backward(t->b, t->b + N, t->u, t->x, t->x + N, TAIL, 1e-5f);
+  NK_TRY(same(t, "rmsnorm_backward", 2 * N, false));
+  v->layernorm_backward(t->a, t->a + N, t->a + 2 * N, t->u, t->x, t->x + N, TAIL, 1e-5f);
+  s->layernorm_backward(t->b, t->b + N, t->b + 2 * N, t->u, t->x, t->x + N, TAIL, 1e-5f);
+  NK_TRY(same(t, "layernorm_backward", 3 * N, false));
+  NK_TRY(check_activation(t, "silu_backward", v->silu_backward, s->silu_backward));
+  NK_TRY(check_activation(t, "gelu_tanh_backward", v->gelu_tanh_backward, s->gelu_tanh_backward));
+  NK_TRY(check_activation(t, "gelu_erf_backward", v->gelu_erf_backward, s->gelu_erf_backward));
+  NK_TRY(check_activation(t, "relu_backward", v->relu_backward, s->relu_backward));
+  v->softcap_backward(t->a, t->x, 5.0f, TAIL), s->softcap_backward(t->b, t->x, 5.0f, TAIL);
+  NK_TRY(same(t, "softcap_backward", TAIL, false));
+  v->softmax_backward(t->a, t->x, TAIL), s->softmax_backward(t->b, t->x, TAIL);
+  NK_TRY(same(t, "softmax_backward", TAIL, false));
+  v->add_scaled(t->a, t->x, 0.3f, TAIL), s->add_scaled(t->b, t->x, 0.3f, TAIL);
+  NK_TRY(same(t, "add_scaled", TAIL, false));
+  v->multiply(t->a, t->x, TAIL), s->multiply(t->b, t->x, TAIL);
+  NK_TRY(same(t, "multiply", TAIL, false));
+  v->add_product(t->a, t->x, t->u, TAIL), s->add_product(t->b, t->x, t->u, TAIL);
+  return same(t, "add_product", TAIL, false);
+}
+
+/* A whole tile and parts in both directions: 5 × 10, over sums of 18. */
+static nk_status check_dense(trial *t) {
+  enum { WIDE = 10 };
+  for (int add = 0; add < 2; add++) {
+    t->vec->dense_nt(t->a, WIDE, t->x, DIMS, t->u, DIMS, ROWS, WIDE, DIMS, add != 0);
+    t->scalar->dense_nt(t->b, WIDE, t->x, DIMS, t->u, DIMS, ROWS, WIDE, DIMS, add != 0);
+    NK_TRY(same(t, "dense_nt", ROWS * WIDE, true));
+    t->vec->dense_nn(t->a, WIDE, t->x, DIMS, t->u, WIDE, ROWS, DIMS, WIDE, add != 0);
+    t->scalar->dense_nn(t->b, WIDE, t->x, DIMS, t->u, WIDE, ROWS, DIMS, WIDE, add != 0);
+    NK_TRY(same(t, "dense_nn", ROWS * WIDE, true));
+    t->vec->dense_tn(t->a, WIDE, t->x, ROWS, t->u, WIDE, DIMS, ROWS, WIDE, add != 0);
+    t->scalar->dense_tn(t->b, WIDE, t->x, ROWS, t->u, WIDE, DIMS, ROWS, WIDE, add != 0);
+    NK_TRY(same(t, "dense_tn", ROWS * WIDE, true));
+  }
+  return NK_STATUS_OK;
+}
+
 static nk_status check_attention(trial *t) {
   t->vec->attention_scores(t->a, NK_KV_TILE, t->x, DIMS, ROWS, t->u, DIMS);
   t->scalar->attention_scores(t->b, NK_KV_TILE, t->x, DIMS, ROWS, t->u, DIMS);
@@ -91,6 +140,8 @@ nk_status nk_vec_check(const nk_vec *vec, nk_error *error) {
   trial t = {.vec = vec, .scalar = nk_vec_get(NK_ISA_SCALAR), .error = error};
   fill(t.x, N * NK_KV_TILE, 1), fill(t.u, N * NK_KV_TILE, 2);
   NK_TRY(check_elementwise(&t));
+  NK_TRY(check_backward(&t));
+  NK_TRY(check_dense(&t));
   NK_TRY(check_attention(&t));
   return check_conversions(&t);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+typedef float nk_real;
 typedef struct f4 { float lane[4]; } f4;
 typedef struct d4 { double lane[4]; } d4; /* four float64 lanes */
 
@@ -43,6 +44,8 @@ static inline f4 f4_scale2(f4 a, f4 n) {
 }
 /* a where x >= limit, else 0 (also for NaN x: a, so that NaN survives). */
 static inline f4 f4_zero_below(f4 a, f4 x, f4 limit) { F4_EACH(x.lane[i_] < limit.lane[i_] ? 0.0f : a.lane[i_]); }
+/* 0 where x <= limit, else a (also for NaN x). */
+static inline f4 f4_zero_up_to(f4 a, f4 x, f4 limit) { F4_EACH(x.lane[i_] <= limit.lane[i_] ? 0.0f : a.lane[i_]); }
 static inline float f4_max_lane(f4 a) {
   float m = a.lane[0];
   for (int i = 1; i < 4; i++) m = m < a.lane[i] ? a.lane[i] : m;
@@ -62,7 +65,18 @@ static inline d4 d4_add_square(d4 s, f4 a, double m) {
   }
   return s;
 }
+/* s + a (b - m), everything in float64 */
+static inline d4 d4_add_product(d4 s, f4 a, f4 b, double m) {
+  for (int i = 0; i < 4; i++) s.lane[i] += (double)a.lane[i] * ((double)b.lane[i] - m);
+  return s;
+}
 static inline double d4_sum(d4 s) { return (s.lane[0] + s.lane[1]) + (s.lane[2] + s.lane[3]); }
+
+/* Σ lanes of each: (l0 + l1) + (l2 + l3) */
+static inline f4 f4_sums(f4 a, f4 b, f4 c, f4 d) {
+  const f4 all[4] = {a, b, c, d};
+  F4_EACH((all[i_].lane[0] + all[i_].lane[1]) + (all[i_].lane[2] + all[i_].lane[3]));
+}
 
 /* Four halves (bits) to floats: exponent and mantissa moved into place, then rescaled by 2^112; exact, subnormals too. */
 static inline f4 f4_from_f16(const uint16_t *p) {

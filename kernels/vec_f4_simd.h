@@ -7,6 +7,7 @@
 
 #include "kernels/simd.h"
 
+typedef float nk_real;
 typedef v128_t f4;
 typedef struct d4 { v128_t low, high; } d4; /* lanes 0, 1 and 2, 3 in float64 */
 
@@ -30,6 +31,7 @@ static inline f4 f4_scale2(f4 a, f4 n) {
   return wasm_f32x4_mul(a, wasm_i32x4_shl(exponent, 23));
 }
 static inline f4 f4_zero_below(f4 a, f4 x, f4 limit) { return wasm_v128_andnot(a, wasm_f32x4_lt(x, limit)); }
+static inline f4 f4_zero_up_to(f4 a, f4 x, f4 limit) { return wasm_v128_andnot(a, wasm_f32x4_le(x, limit)); }
 static inline float f4_max_lane(f4 a) {
   f4 swapped = wasm_i32x4_shuffle(a, a, 2, 3, 0, 1);
   f4 m = wasm_f32x4_pmax(a, swapped);
@@ -48,10 +50,22 @@ static inline d4 d4_add_square(d4 s, f4 a, double m) {
   v128_t low = wasm_f64x2_sub(d2_low(a), mean), high = wasm_f64x2_sub(d2_high(a), mean);
   return (d4){wasm_f64x2_add(s.low, wasm_f64x2_mul(low, low)), wasm_f64x2_add(s.high, wasm_f64x2_mul(high, high))};
 }
+static inline d4 d4_add_product(d4 s, f4 a, f4 b, double m) {
+  v128_t mean = wasm_f64x2_splat(m);
+  v128_t low = wasm_f64x2_mul(d2_low(a), wasm_f64x2_sub(d2_low(b), mean));
+  v128_t high = wasm_f64x2_mul(d2_high(a), wasm_f64x2_sub(d2_high(b), mean));
+  return (d4){wasm_f64x2_add(s.low, low), wasm_f64x2_add(s.high, high)};
+}
 static inline double d4_sum(d4 s) {
   double low = wasm_f64x2_extract_lane(s.low, 0) + wasm_f64x2_extract_lane(s.low, 1);
   double high = wasm_f64x2_extract_lane(s.high, 0) + wasm_f64x2_extract_lane(s.high, 1);
   return low + high;
+}
+
+static inline f4 f4_sums(f4 a, f4 b, f4 c, f4 d) {
+  v128_t ab = wasm_f32x4_add(wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), wasm_i32x4_shuffle(a, b, 1, 3, 5, 7));
+  v128_t cd = wasm_f32x4_add(wasm_i32x4_shuffle(c, d, 0, 2, 4, 6), wasm_i32x4_shuffle(c, d, 1, 3, 5, 7));
+  return wasm_f32x4_add(wasm_i32x4_shuffle(ab, cd, 0, 2, 4, 6), wasm_i32x4_shuffle(ab, cd, 1, 3, 5, 7));
 }
 
 static inline f4 f4_from_f16(const uint16_t *p) {

@@ -100,7 +100,7 @@ test('each architecture of the table has a model in tests/fixtures/tiny, and the
 })
 
 test('each kernel of the tables is called by a test of the grid', () => {
-  const grid = ['kernels', 'formats', 'vec'].map((name) => read(`tests/grid/test_${name}.c`)).join('')
+  const grid = ['kernels', 'formats', 'vec', 'vec_backward'].map((name) => read(`tests/grid/test_${name}.c`)).join('')
   const body = (/** @type {string} */ path, /** @type {RegExp} */ start) => start.exec(bareC(read(path)))?.[1] ?? ''
   const vector = [...body('kernels/vec.h', /struct nk_vec \{([\s\S]*?)\n\}/).matchAll(/\(\*(\w+)\)/g)].map(
     ([, name]) => name,
@@ -120,4 +120,12 @@ test('each kernel of the tables is called by a test of the grid', () => {
     assert.match(read('kernels/kernels.h'), new RegExp(`\\b${name}\\(`))
     assert.match(grid, new RegExp(`\\b${name}\\(`), name)
   }
+})
+
+test('each gradient of the vector kernels is differentiated numerically by a test', () => {
+  const table = /struct nk_vec \{([\s\S]*?)\n\}/.exec(bareC(read('kernels/vec.h')))?.[1] ?? ''
+  const gradients = [...table.matchAll(/\(\*(\w+_backward|dense_\w+)\)/g)].map(([, name]) => name)
+  assert.ok(gradients.length >= 11, 'the gradients were found')
+  const checked = [...read('tests/grid/test_vec_gradients.c').matchAll(/^ {4}\{"(\w+)", \w+\},$/gm)].map(([, name]) => name)
+  assert.deepEqual(checked.sort(), gradients.sort())
 })
