@@ -211,7 +211,9 @@ static const struct hostile {
 
 static void hostile_contents_under_a_right_hash_are_refused_in_one_sentence(void **state) {
   (void)state;
-  nk_checkpoint c = usual(), read;
+  nk_checkpoint c = usual(), read, untouched;
+  memset(&read, 0x5a, sizeof read);
+  untouched = read;
   uint64_t n;
   uint8_t *bytes = written(&c, &n);
   for (size_t i = 0; i < sizeof hostiles / sizeof hostiles[0]; i++) {
@@ -224,6 +226,7 @@ static void hostile_contents_under_a_right_hash_are_refused_in_one_sentence(void
     assert_int_equal(nk_checkpoint_read(&read, bad, n, &error), NK_STATUS_FORMAT);
     if (strncmp(error.text, hostiles[i].text, strlen(hostiles[i].text)) != 0)
       fail_msg("%zu: \"%s\" instead of \"%s\"", i, error.text, hostiles[i].text);
+    assert_memory_equal(&read, &untouched, sizeof read);
     free(bad);
   }
   bytes[8] = 2;
@@ -241,31 +244,79 @@ static void hostile_contents_under_a_right_hash_are_refused_in_one_sentence(void
   free(bytes);
 }
 
-/* Sizes that are whole but not of one adapter: the arrays are shifted into one another, all inside the file. */
-static void arrays_of_different_sizes_are_refused(void **state) {
+/* The file with another length of one section, cut or filled with zeros, and all after it moved; the caller frees it. */
+static uint8_t *with_length(const uint8_t *bytes, uint64_t n, const char *tag, uint64_t length, uint64_t *n_new) {
+  uint64_t at = find(bytes, n, tag) + 16, old = 0;
+  for (int i = 0; i < 8; i++) old |= (uint64_t)bytes[at - 8 + (uint64_t)i] << (8 * i);
+  uint64_t old_end = at + (old + 7) / 8 * 8, new_end = at + (length + 7) / 8 * 8;
+  *n_new = n - old_end + new_end;
+  uint8_t *out = calloc(1, (size_t)*n_new);
+  assert_non_null(out);
+  memcpy(out, bytes, (size_t)(at + (length < old ? length : old)));
+  put(out + at - 8, length, 8);
+  memcpy(out + new_end, bytes + old_end, (size_t)(n - old_end));
+  return out;
+}
+
+static void sections_of_a_size_that_cannot_be_are_refused(void **state) {
   (void)state;
-  static const float four[4] = {1, 1, 1, 1};
+  static const struct {
+    const char *tag, *what;
+    uint64_t lengths[5];
+  } sections[] = {
+      {"KERN", "kernel variant", {1, 2, 6, 8, 33}}, /* the first: an empty name, whose only byte is no NUL */
+      {"MODL", "model hash", {0, 24, 31, 33, 40}},
+      {"DATA", "examples' hash", {0, 24, 31, 33, 40}},
+      {"HELD", "held-out examples' hash", {0, 24, 31, 33, 40}},
+      {"OPTS", "options", {0, 8, 37, 39, 48}},
+      {"PROG", "progress", {0, 64, 71, 73, 80}},
+      {"MOM1", "first moments", {0, 8, 11, 13, 16}},
+      {"MOM2", "second moments", {0, 8, 11, 13, 16}},
+      {"BEST", "best values", {8, 11, 13, 16, 24}},
+      {"LOSS", "step losses", {1, 95, 97, 88, 104}},
+      {"EVAL", "held-out losses", {1, 95, 97, 88, 104}},
+  };
   nk_checkpoint c = usual(), read;
-  c.values = c.m = c.v = c.best = four;
-  c.n_values = 4;
-  uint64_t n;
+  uint64_t n, longer;
   uint8_t *bytes = written(&c, &n);
-  static const char *const tags[] = {"VALS", "MOM1", "MOM2", "BEST"};
-  static const char *const wrong[] = {"MOM1 (first moments) has 16", "MOM1 (first moments) has 12",
-                                      "MOM2 (second moments) has 12", "BEST (best values) has 12"};
-  for (int i = 0; i < 4; i++) { /* three instead of four: the last one becomes the zeros that follow */
-    uint8_t *bad = malloc((size_t)n);
-    assert_non_null(bad);
-    memcpy(bad, bytes, (size_t)n);
-    uint64_t at = find(bad, n, tags[i]);
-    put(bad + at + 8, 12, 8);
-    put(bad + at + 16 + 12, 0, 4);
-    seal(bad, n);
+  for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
+    for (int k = 0; k < 5; k++) {
+      uint8_t *bad = with_length(bytes, n, sections[i].tag, sections[i].lengths[k], &longer);
+      seal(bad, longer);
+      nk_error error = {0};
+      char text[160];
+      (void)snprintf(text, sizeof text, "the checkpoint's section %s (%s) has %llu bytes, which cannot be",
+                     sections[i].tag, sections[i].what, (unsigned long long)sections[i].lengths[k]);
+      assert_int_equal(nk_checkpoint_read(&read, bad, longer, &error), NK_STATUS_FORMAT);
+      assert_string_equal(error.text, text);
+      free(bad);
+    }
+  }
+  /* A name and options that end as they should but are too long; three values and a part of one. */
+  static const struct {
+    const char *tag;
+    uint64_t length;
+    const char *text;
+  } longs[] = {
+      {"KERN", 33, "the checkpoint's section KERN (kernel variant) has 33 bytes, which cannot be"},
+      {"OPTS", NK_CHECKPOINT_MAX_OPTIONS + 1,
+       "the checkpoint's section OPTS (options) has 1048577 bytes, which cannot be"},
+      {"VALS", 13, "the checkpoint's section VALS (values) has 13 bytes, which cannot be"},
+  };
+  for (size_t i = 0; i < sizeof longs / sizeof longs[0]; i++) {
+    uint8_t *bad = with_length(bytes, n, longs[i].tag, longs[i].length, &longer);
+    uint64_t at = find(bad, longer, longs[i].tag) + 16;
+    if (longs[i].tag[0] != 'V') memset(bad + at, 'x', (size_t)longs[i].length - 1);
+    static const char *const alike[] = {"MOM1", "MOM2", "BEST"}; /* else they would be what is wrong */
+    for (int k = 0; longs[i].tag[0] == 'V' && k < 3; k++) {
+      uint8_t *before = bad;
+      bad = with_length(before, longer, alike[k], longs[i].length, &longer);
+      free(before);
+    }
+    seal(bad, longer);
     nk_error error = {0};
-    char text[128];
-    (void)snprintf(text, sizeof text, "the checkpoint's section %s bytes, which cannot be", wrong[i]);
-    assert_int_equal(nk_checkpoint_read(&read, bad, n, &error), NK_STATUS_FORMAT);
-    assert_string_equal(error.text, text);
+    assert_int_equal(nk_checkpoint_read(&read, bad, longer, &error), NK_STATUS_FORMAT);
+    assert_string_equal(error.text, longs[i].text);
     free(bad);
   }
   free(bytes);
@@ -274,8 +325,8 @@ static void arrays_of_different_sizes_are_refused(void **state) {
 static void what_the_reader_would_refuse_is_not_written(void **state) {
   (void)state;
   static const float nan_at_1[3] = {1, NAN, 1}, negative[3] = {1, 2, -1};
-  nk_checkpoint faults[9];
-  for (int i = 0; i < 9; i++) faults[i] = usual();
+  nk_checkpoint faults[10];
+  for (int i = 0; i < 10; i++) faults[i] = usual();
   faults[0].values = nan_at_1;
   faults[1].m = nan_at_1;
   faults[2].v = negative;
@@ -285,7 +336,8 @@ static void what_the_reader_would_refuse_is_not_written(void **state) {
   faults[6].best = NULL;
   faults[7].n_values = 0;
   faults[8].progress.step = 13;
-  for (int i = 0; i < 9; i++) {
+  faults[9].variant = "a\x7f";
+  for (int i = 0; i < 10; i++) {
     uint64_t n = nk_checkpoint_bytes(&faults[i]);
     uint8_t *bytes = malloc((size_t)n);
     assert_non_null(bytes);
@@ -359,7 +411,7 @@ int main(void) {
       cmocka_unit_test(every_part_may_be_of_any_size_that_makes_sense),
       cmocka_unit_test(a_file_cut_or_changed_anywhere_is_refused),
       cmocka_unit_test(hostile_contents_under_a_right_hash_are_refused_in_one_sentence),
-      cmocka_unit_test(arrays_of_different_sizes_are_refused),
+      cmocka_unit_test(sections_of_a_size_that_cannot_be_are_refused),
       cmocka_unit_test(what_the_reader_would_refuse_is_not_written),
       cmocka_unit_test(another_model_or_other_examples_are_refused_with_both_hashes),
   };

@@ -1,4 +1,8 @@
-/* test_train_options.c: what may be asked of a training, what follows from it, and how each mistake is told. */
+/*
+ * test_train_options.c: what may be asked of a training, what follows from it, and how each mistake is told.
+ *
+ * The source is compiled here a second time, with an allocator that fails on demand.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,9 +10,44 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "train/options.h"
+
+static size_t allowed = SIZE_MAX, asked, held; /* allocations that succeed before one fails */
+
+static void *count(void *memory) {
+  held += memory != NULL;
+  return memory;
+}
+
+static void *failing_malloc(size_t bytes) { return asked++ == allowed ? NULL : count(malloc(bytes)); }
+static void *failing_calloc(size_t n, size_t bytes) { return asked++ == allowed ? NULL : count(calloc(n, bytes)); }
+static void counting_free(void *memory) {
+  held -= memory != NULL;
+  free(memory);
+}
+
+#define nk_train_options_read failing_read
+#define nk_train_options_free failing_free
+#define nk_train_options_slots failing_slots
+#define nk_train_options_held_out failing_held_out
+#define nk_train_options_epoch_steps failing_epoch_steps
+#define nk_train_options_total failing_total
+#define nk_train_options_schedule failing_schedule
+#define calloc failing_calloc
+#define free counting_free
+#include "train/options.c"
+#undef nk_train_options_read
+#undef nk_train_options_free
+#undef nk_train_options_slots
+#undef nk_train_options_held_out
+#undef nk_train_options_epoch_steps
+#undef nk_train_options_total
+#undef nk_train_options_schedule
+#undef calloc
+#undef free
 
 enum { LAYERS = 6, Q = 1 << NK_SLOT_Q, K = 1 << NK_SLOT_K, V = 1 << NK_SLOT_V, O = 1 << NK_SLOT_ATTN_OUT,
        GATE = 1 << NK_SLOT_GATE, UP = 1 << NK_SLOT_UP, DOWN = 1 << NK_SLOT_DOWN };
@@ -47,6 +86,18 @@ static void what_is_left_out_has_the_methods_defaults(void **state) {
     assert_int_equal(o.accumulate, 1);
     assert_int_equal(o.schedule, NK_SCHEDULE_COSINE);
     assert_true(o.held_out == 0 && o.held_out_random && o.patience == 0 && o.eval_every == 0 && o.memory_limit == 0);
+    nk_train_options_free(&o);
+  }
+}
+
+static void every_method_has_its_name_and_a_rate(void **state) {
+  (void)state;
+  for (uint32_t m = 0; m < NK_METHOD_COUNT; m++) {
+    char text[64];
+    (void)snprintf(text, sizeof text, "{\"method\": \"%s\"}", nk_method_name((nk_method)m));
+    nk_train_options o = options_of(text);
+    assert_int_equal(o.adapter.method, m);
+    assert_true(o.lr > 0);
     nk_train_options_free(&o);
   }
 }
@@ -223,6 +274,30 @@ static void every_mistake_is_told_in_a_sentence(void **state) {
   assert_int_equal(nk_train_options_read(&o, many, LAYERS, &error), NK_STATUS_DATA);
 }
 
+static void memory_that_runs_out_is_told_and_leaves_nothing_behind(void **state) {
+  (void)state;
+  static const char *const texts[] = {"{\"rank\": 4, \"targets\": [\"q\"], \"layers\": [1, 2]}",
+                                      "{\"method\": \"prompt\", \"init_ids\": [1, 2, 3]}"};
+  cJSON_Hooks hooks = {failing_malloc, counting_free};
+  for (int t = 0; t < 2; t++) {
+    nk_status status = NK_STATUS_MEMORY;
+    for (size_t fault = 0; status == NK_STATUS_MEMORY; fault++) {
+      nk_train_options o;
+      nk_error error = {0};
+      cJSON_InitHooks(&hooks);
+      allowed = fault;
+      asked = held = 0;
+      status = failing_read(&o, texts[t], LAYERS, &error);
+      allowed = SIZE_MAX;
+      if (status == NK_STATUS_OK) failing_free(&o);
+      cJSON_InitHooks(NULL);
+      assert_true(status == NK_STATUS_OK || (status == NK_STATUS_MEMORY && error.text[0] != '\0'));
+      assert_int_equal(held, 0);
+      assert_true(status == NK_STATUS_MEMORY || fault > 8);
+    }
+  }
+}
+
 static void steps_and_schedule_follow_from_the_examples(void **state) {
   (void)state;
   nk_train_options o = options_of("{\"epochs\": 3, \"batch_size\": 4, \"accumulate\": 2}");
@@ -272,10 +347,12 @@ static void the_held_out_part_is_a_share_or_a_count(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_left_out_has_the_methods_defaults),
+      cmocka_unit_test(every_method_has_its_name_and_a_rate),
       cmocka_unit_test(everything_that_is_given_arrives),
       cmocka_unit_test(targets_go_by_short_names_and_by_those_of_peft),
       cmocka_unit_test(all_targets_are_the_slots_that_the_chosen_layers_have),
       cmocka_unit_test(every_mistake_is_told_in_a_sentence),
+      cmocka_unit_test(memory_that_runs_out_is_told_and_leaves_nothing_behind),
       cmocka_unit_test(steps_and_schedule_follow_from_the_examples),
       cmocka_unit_test(the_held_out_part_is_a_share_or_a_count),
   };

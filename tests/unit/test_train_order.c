@@ -33,6 +33,14 @@ static void every_epoch_is_another_permutation_that_seed_and_number_fix(void **s
   }
 }
 
+static void an_order_stays_the_same_in_every_later_version(void **state) {
+  (void)state;
+  static const uint32_t wanted[8] = {3, 0, 2, 7, 5, 6, 1, 4};
+  uint32_t order[8];
+  nk_order(order, NULL, 8, 2024, 3, true);
+  assert_memory_equal(order, wanted, sizeof wanted); /* a saved training goes on in it */
+}
+
 static void each_of_24_permutations_is_as_likely(void **state) {
   (void)state;
   uint32_t counts[256] = {0}, order[4];
@@ -69,6 +77,7 @@ static void without_shuffling_the_order_is_as_given(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_epoch_is_another_permutation_that_seed_and_number_fix),
+      cmocka_unit_test(an_order_stays_the_same_in_every_later_version),
       cmocka_unit_test(each_of_24_permutations_is_as_likely),
       cmocka_unit_test(without_shuffling_the_order_is_as_given),
   };
