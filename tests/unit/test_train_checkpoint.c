@@ -51,13 +51,13 @@ static void assert_same(const nk_checkpoint *a, const nk_checkpoint *b) {
   assert_memory_equal(a->held_out, b->held_out, 32);
   assert_memory_equal(&a->progress, &b->progress, sizeof a->progress);
   assert_true(a->n_values == b->n_values && a->n_losses == b->n_losses && a->n_evals == b->n_evals);
-  assert_memory_equal(a->values, b->values, a->n_values * 4);
-  assert_memory_equal(a->m, b->m, a->n_values * 4);
-  assert_memory_equal(a->v, b->v, a->n_values * 4);
+  assert_memory_equal(a->values, b->values, (size_t)a->n_values * 4);
+  assert_memory_equal(a->m, b->m, (size_t)a->n_values * 4);
+  assert_memory_equal(a->v, b->v, (size_t)a->n_values * 4);
   assert_true((a->best == NULL) == (b->best == NULL));
-  if (a->best != NULL) assert_memory_equal(a->best, b->best, a->n_values * 4);
-  if (a->n_losses > 0) assert_memory_equal(a->losses, b->losses, a->n_losses * sizeof(nk_loss_record));
-  if (a->n_evals > 0) assert_memory_equal(a->evals, b->evals, a->n_evals * sizeof(nk_loss_record));
+  if (a->best != NULL) assert_memory_equal(a->best, b->best, (size_t)a->n_values * 4);
+  if (a->n_losses > 0) assert_memory_equal(a->losses, b->losses, (size_t)a->n_losses * sizeof(nk_loss_record));
+  if (a->n_evals > 0) assert_memory_equal(a->evals, b->evals, (size_t)a->n_evals * sizeof(nk_loss_record));
 }
 
 static void another_writers_file_is_read_and_written_back_to_the_bit(void **state) {
