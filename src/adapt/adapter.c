@@ -48,10 +48,11 @@ static nk_status take_pattern(nk_slot_shape *shapes, const nk_model *model, cons
         return nk_fail(error, NK_STATUS_DATA, "layer %u of this %s model has no linear of its own at the slot \"%s\"", l,
                        model->config.arch->name, nk_slot_name((nk_slot)s));
       }
-      if (wanted->rank > NK_ADAPTER_MAX_RANK || !isfinite(wanted->alpha)) {
+      if (wanted->rank > NK_ADAPTER_MAX_RANK || !(fabs(wanted->alpha) <= NK_ADAPTER_MAX_ALPHA)) {
         return nk_fail(error, NK_STATUS_DATA,
-                       "layer %u, slot \"%s\": a rank from 1 to %u and a finite alpha are needed, not %u and %.10g", l,
-                       nk_slot_name((nk_slot)s), NK_ADAPTER_MAX_RANK, wanted->rank, wanted->alpha);
+                       "layer %u, slot \"%s\": needed are a rank from 1 to %u and an alpha from -%g to %g, not %u and %g",
+                       l, nk_slot_name((nk_slot)s), NK_ADAPTER_MAX_RANK, NK_ADAPTER_MAX_ALPHA, NK_ADAPTER_MAX_ALPHA,
+                       wanted->rank, wanted->alpha);
       }
       shapes[l * NK_SLOT_COUNT + s] = *wanted;
     }

@@ -19,6 +19,7 @@
 
 #define NK_ADAPTERS_MAX 8u        /* that are applied together */
 #define NK_ADAPTER_MAX_RANK 1024u
+#define NK_ADAPTER_MAX_ALPHA 1e6     /* and not below minus that */
 #define NK_ADAPTER_MAX_VIRTUAL 1024u /* vectors of a prompt, positions of a prefix */
 #define NK_ADAPTER_CARD_BYTES (1u << 16)
 

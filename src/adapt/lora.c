@@ -14,7 +14,10 @@ static nk_status resolve(nk_adapter_config *config, nk_error *error) {
     return nk_fail(error, NK_STATUS_DATA, "LoRA of rank %u was asked for; 1 to %u are supported", config->rank,
                    NK_ADAPTER_MAX_RANK);
   }
-  if (!isfinite(config->alpha)) return nk_fail(error, NK_STATUS_DATA, "LoRA's alpha must be a finite number");
+  if (!(fabs(config->alpha) <= NK_ADAPTER_MAX_ALPHA)) {
+    return nk_fail(error, NK_STATUS_DATA, "LoRA's alpha is %.10g; allowed is a number from -%g to %g", config->alpha,
+                   NK_ADAPTER_MAX_ALPHA, NK_ADAPTER_MAX_ALPHA);
+  }
   if (!(config->dropout >= 0.0 && config->dropout < 1.0)) {
     return nk_fail(error, NK_STATUS_DATA, "LoRA's dropout is %.10g; allowed is a number from 0 to below 1",
                    config->dropout);

@@ -210,6 +210,7 @@ static void what_the_model_has_not_and_numbers_out_of_range_are_refused(void **s
   refused(model, &(nk_adapter_config){.rank = NK_ADAPTER_MAX_RANK + 1}, "rank 1025");
   refused(model, &(nk_adapter_config){.alpha = (double)INFINITY}, "alpha");
   refused(model, &(nk_adapter_config){.alpha = (double)NAN}, "alpha");
+  refused(model, &(nk_adapter_config){.alpha = -1000001}, "alpha");
   refused(model, &(nk_adapter_config){.dropout = 1}, "dropout");
   refused(model, &(nk_adapter_config){.dropout = (double)NAN}, "dropout");
   refused(model, &(nk_adapter_config){.method = NK_METHOD_PROMPT, .n_virtual = 1025}, "1025 virtual");
@@ -221,7 +222,7 @@ static void what_the_model_has_not_and_numbers_out_of_range_are_refused(void **s
   pattern[1][NK_SLOT_Q].rank = 1025;
   refused(model, &(nk_adapter_config){.pattern = all}, "not 1025");
   pattern[1][NK_SLOT_Q] = (nk_slot_shape){1, (double)NAN};
-  refused(model, &(nk_adapter_config){.pattern = all}, "finite alpha");
+  refused(model, &(nk_adapter_config){.pattern = all}, "an alpha from -1e+06");
   nk_model_free(model);
   nk_model_free(encoder);
 }
