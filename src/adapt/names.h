@@ -3,9 +3,9 @@
  *
  * Paths    Hugging Face's, "model.layers.3.self_attn.q_proj"; PEFT writes "base_model.model." before it.
  * GGUF     "blk.3.attn_q.weight".
- * Rows     Conversion to GGUF turned rows of q and k in architecture llama (two halves of a head became pairs) and sorted
- *          gptneox's fused projection by q, k, v (PAIR_Q, PAIR_K, SPLIT of convert/family.h). Adapters in Hugging Face's files
- *          have the order from before; those in GGUF the file's.
+ * Rows     Conversion to GGUF turned rows of q and k in architecture llama (two halves of a head became pairs) and
+ *          sorted gptneox's fused projection by q, k, v (PAIR_Q, PAIR_K, SPLIT of convert/family.h). Adapters in Hugging
+ *          Face's files have the order from before; those in GGUF the file's.
  */
 #ifndef NOOK_ADAPT_NAMES_H
 #define NOOK_ADAPT_NAMES_H

@@ -5,7 +5,8 @@
  * that PEFT knows nothing of are passed over, as PEFT does. Numbers are checked against the tensors in peft.c.
  * Limits  1 MiB; lists and patterns of NK_PEFT_MAX_NAMES entries. Names in patterns are taken as texts: PEFT would read
  *         them as regular expressions, so one that holds more than letters, digits, "_", "-" and "." is refused (a "^"
- *         before and a "$" behind are fine). target_modules as one regular expression is accepted: the tensors say what it chose.
+ *         before and a "$" behind are fine). target_modules as one regular expression is accepted: the tensors say what
+ *         it chose.
  */
 #ifndef NOOK_ADAPT_PEFT_CONFIG_H
 #define NOOK_ADAPT_PEFT_CONFIG_H
