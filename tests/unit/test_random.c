@@ -74,7 +74,7 @@ static void a_number_below_n_is_each_as_often(void **state) {
 
 static void normal_numbers_have_the_moments_of_the_distribution(void **state) {
   (void)state;
-  enum { N = 200000 };
+  const int N = 200000;
   nk_random random = nk_random_seed(12);
   double sum = 0, squares = 0, cubes = 0, fourths = 0;
   int beyond = 0;
