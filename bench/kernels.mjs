@@ -9,7 +9,10 @@
  *   seconds: number}} Row */
 
 const ISAS = ['scalar', 'simd128', 'relaxed']
-const WHAT = { gemm_q8: 0, gemm_f32: 1, gemm_t: 2, quantize: 3, gather: 4, pack: 5, unpack: 6, read: 7 }
+const WHAT = {
+  gemm_q8: 0, gemm_f32: 1, gemm_t: 2, quantize: 3, gather: 4, pack: 5, unpack: 6, read: 7,
+  dense_nt: 8, dense_nn: 9, dense_tn: 10,
+}
 
 /** [what, tokens, rows, cols, formats]: a layer of SmolLM2 in cache, matrices from memory, and the small kernels. */
 const CASES = /** @type {[keyof typeof WHAT, number, number, number, string][]} */ ([
@@ -30,6 +33,18 @@ const CASES = /** @type {[keyof typeof WHAT, number, number, number, string][]} 
   ['gemm_t', 8, 1536, 576, 'Q4_1'],
   ['gemm_t', 128, 1536, 576, 'Q4_1 Q4_0 Q8_0 Q5_1 IQ4_NL F16 BF16 F32'],
   ['gemm_t', 128, 576, 1536, 'Q4_1 Q4_K Q6_K'],
+  ['gemm_t', 256, 1536, 576, 'Q4_1 Q8_0'],
+  ['gemm_t', 256, 576, 576, 'Q4_1 Q8_0'],
+  ['gemm_t', 256, 192, 576, 'Q4_1 Q8_0'],
+  ['dense_nt', 16, 1024, 64, 'F32'], // scores of 16 queries
+  ['dense_nn', 16, 1024, 64, 'F32'], // their values
+  ['dense_tn', 16, 1024, 64, 'F32'], // gradients of keys and values
+  ['dense_nt', 256, 8, 576, 'F32'], // LoRA of rank 8: x Aᵀ
+  ['dense_nt', 256, 1536, 8, 'F32'], // (x Aᵀ) Bᵀ
+  ['dense_nn', 256, 8, 576, 'F32'], // dh A
+  ['dense_nn', 256, 1536, 8, 'F32'], // dy B
+  ['dense_tn', 256, 8, 576, 'F32'], // dA
+  ['dense_tn', 256, 1536, 8, 'F32'], // dB
   ['quantize', 128, 8, 576, 'Q4_1'],
   ['gather', 1, 1536, 576, 'Q4_1 Q8_0'],
   ['pack', 1, 1536, 576, 'Q4_1 Q8_0 Q5_1 F32'],
@@ -63,7 +78,7 @@ export async function measure(bytes, { filter = '', rounds = 7, isas = ISAS, onR
       if (!`${what} ${format} m=${m} ${n}x${k}`.includes(filter)) continue
       if (e.bench_prepare(formats.indexOf(format), n, k, m) !== 0) throw new Error('out of memory')
       for (const isa of usable) {
-        if (isa === 'scalar' && what.startsWith('gemm') && (m > 8 || n > 4096)) continue
+        if (isa === 'scalar' && /^(gemm|dense)/.test(what) && (m > 8 || n > 4096)) continue
         const run = (/** @type {number} */ repeat) => {
           const start = performance.now()
           e.bench_run(ISAS.indexOf(isa), WHAT[what], repeat)

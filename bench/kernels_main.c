@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/formats.h"
+#include "kernels/vec.h"
 
 #ifdef __wasm__
 #define EXPORT(name) __attribute__((export_name(#name))) name
@@ -90,12 +91,15 @@ static __attribute__((noinline)) uint64_t read_bytes(const uint8_t *data, size_t
 }
 
 /* what: 0 integer product, 1 float product, 2 transposed product, 3 quantize activations, 4 gather rows, 5 pack, 6 unpack,
-   7 only read the packed bytes: the ceiling of one token's product here. Returns a number that depends on the result. */
+   7 only read the packed bytes: the ceiling of one token's product here; 8, 9, 10 the dense products nt [m, k] × [rows, k],
+   nn [m, rows] × [rows, k], tn [m, rows] × [m, k] of F32. Returns a number that depends on the result. */
 double bench_run(int isa, int what, uint32_t repeat) {
   const nk_ops *ops = nk_ops_get((nk_isa)isa);
   const nk_matrix *w = &bench.matrix;
+  const nk_vec *vec = nk_vec_get((nk_isa)isa);
+  float *weights = (float *)(void *)w->data; /* of F32: any matrix [rows, cols] */
   uint32_t groups = (w->rows + 7) / 8;
-  nk_act_quantize(ops, bench.act, bench.x, w->cols, bench.m, w->cols);
+  if (what == 0) nk_act_quantize(ops, bench.act, bench.x, w->cols, bench.m, w->cols);
   for (uint32_t i = 0; i < repeat; i++) {
     switch (what) {
       case 0: nk_gemm_q8(ops, bench.y, w->rows, w, bench.act, bench.m, 0, groups); break;
@@ -110,6 +114,13 @@ double bench_run(int isa, int what, uint32_t repeat) {
         break;
       case 6:
         for (uint32_t r = 0; r + 8 <= w->rows; r += 8) nk_matrix_unpack(w, r, 8, bench.row_blocks);
+        break;
+      case 8:
+        vec->dense_nt(bench.y, w->rows, bench.x, w->cols, weights, w->cols, bench.m, w->rows, w->cols, false);
+        break;
+      case 9: vec->dense_nn(bench.dx, w->cols, bench.y, w->rows, weights, w->cols, bench.m, w->rows, w->cols, false); break;
+      case 10:
+        vec->dense_tn(weights, w->cols, bench.y, w->rows, bench.x, w->cols, bench.m, w->rows, w->cols, false);
         break;
       default: /* in pieces: an engine optimizes a function at its next call */
         for (size_t at = 0, total = (size_t)bench_bytes(); at < total; at += 65536)

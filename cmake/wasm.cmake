@@ -93,7 +93,7 @@ if(NOT NOOK_THREADS)
       $<TARGET_OBJECTS:nook_runtime> $<TARGET_FILE:nook_cjson> ${nook_archives}
     COMMAND "${NOOK_WASM_OPT}" ${opt_options} kernels.linked.wasm -o kernels.wasm
     COMMAND "${CMAKE_COMMAND}" -E rm kernels.linked.wasm
-    DEPENDS nook nook_runtime nook_cjson $<TARGET_OBJECTS:nook_kernels_bench> $<TARGET_OBJECTS:nook>
+    DEPENDS nook nook_runtime nook_cjson nook_kernels_bench $<TARGET_OBJECTS:nook_kernels_bench> $<TARGET_OBJECTS:nook>
     COMMENT "Linking kernels.wasm" COMMAND_EXPAND_LISTS VERBATIM)
   add_custom_target(kernels DEPENDS kernels.wasm)
 endif()

@@ -134,7 +134,7 @@ nk_status nk_kernels_check(const nk_ops *ops, nk_error *error) {
   enum { ACT_BYTES = NK_ACT_BLOCK * 2 + 12 }; /* a block of int16 values, the larger sort (act.h) */
   uint8_t act[TOKENS * (COLS / NK_ACT_BLOCK) * ACT_BYTES] __attribute__((aligned(16)));
   uint8_t act_expected[TOKENS * (COLS / NK_ACT_BLOCK) * ACT_BYTES] __attribute__((aligned(16)));
-  float scratch[NK_PANEL_T_R * NK_PANEL_T_K];
+  float scratch[NK_SCRATCH_T(TOKENS)];
   bench b = {.ops = ops, .error = error, .seed = 0x9E3779B9u};
   for (uint32_t pass = 0; pass < 2; pass++) {
     b.whole = pass == 1;

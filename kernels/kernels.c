@@ -210,16 +210,12 @@ static void band_product(const nk_ops *ops, float *y, size_t ldy, const nk_matri
   uint32_t in_quads = m - m % NK_QUAD, last_rows = group_rows(matrix, g + n - 1);
   uint32_t full = last_rows == NK_GROUP_ROWS ? n : n - 1;
   y += (size_t)g * NK_GROUP_ROWS;
-  for (uint32_t i = 0; i < n; i++) {
-    float *out = y + i * NK_GROUP_ROWS;
-    const float *weights = panel + i * stride;
-    for (uint32_t t = 0; t < in_quads; t += NK_QUAD) {
-      if (i < full) {
-        ops->tile(out + t * ldy, ldy, weights, x + t * ldx, ldx, n_k, first);
-      } else {
-        tile_part(ops, out + t * ldy, ldy, NK_QUAD, last_rows, weights, x + t * ldx, ldx, n_k, first);
-      }
-    }
+  for (uint32_t t = 0; t < in_quads; t += NK_QUAD) { /* their x stays in the first-level cache beside the panels */
+    float *out = y + t * ldy;
+    const float *weights = panel;
+    for (uint32_t i = 0; i < full; i++, out += NK_GROUP_ROWS, weights += stride)
+      ops->tile(out, ldy, weights, x + t * ldx, ldx, n_k, first);
+    if (full < n) tile_part(ops, out, ldy, NK_QUAD, last_rows, weights, x + t * ldx, ldx, n_k, first);
   }
   for (uint32_t t = in_quads; t < m; t++) {
     uint32_t i = 0;
@@ -240,52 +236,73 @@ void nk_gemm_f32(const nk_ops *ops, float *y, size_t ldy, const nk_matrix *matri
   float panel[NK_BAND * NK_PANEL_K * NK_GROUP_ROWS]; /* [NK_BAND][NK_PANEL_K][8] */
   for (uint32_t g = group; g < end; g += n) {
     n = end - g < NK_BAND ? end - g : NK_BAND;
-    if (kernels->panel == NULL) { /* F32: packed [cols][8] */
-      const float *packed = (const float *)(const void *)group_at(matrix, g);
-      band_product(ops, y, ldy, matrix, packed, (size_t)matrix->cols * NK_GROUP_ROWS, x, ldx, m, g, n, matrix->cols, true);
-      continue;
-    }
     for (uint32_t k0 = 0; k0 < matrix->cols; k0 += NK_PANEL_K) {
       uint32_t n_k = matrix->cols - k0 < NK_PANEL_K ? matrix->cols - k0 : NK_PANEL_K;
-      for (uint32_t i = 0; i < n; i++)
-        kernels->panel(panel + i * NK_PANEL_K * NK_GROUP_ROWS, group_at(matrix, g + i), k0, n_k);
-      band_product(ops, y, ldy, matrix, panel, NK_PANEL_K * NK_GROUP_ROWS, x + k0, ldx, m, g, n, n_k, k0 == 0);
+      const float *weights = panel;
+      size_t stride = NK_PANEL_K * NK_GROUP_ROWS;
+      if (kernels->panel == NULL) { /* F32: packed [cols][8] */
+        weights = (const float *)(const void *)group_at(matrix, g) + (size_t)k0 * NK_GROUP_ROWS;
+        stride = (size_t)matrix->cols * NK_GROUP_ROWS;
+      } else {
+        for (uint32_t i = 0; i < n; i++) kernels->panel(panel + i * stride, group_at(matrix, g + i), k0, n_k);
+      }
+      band_product(ops, y, ldy, matrix, weights, stride, x + k0, ldx, m, g, n, n_k, k0 == 0);
     }
   }
 }
 
-uint64_t nk_gemm_t_scratch_bytes(void) { return sizeof(float) * NK_PANEL_T_R * NK_PANEL_T_K; }
+uint64_t nk_gemm_t_scratch_bytes(void) { return sizeof(float) * NK_SCRATCH_T(NK_TOKENS_T); }
 
+/* m tokens × the n_k columns of a panel of n_r rows; dy [m, n_r] and, of its quads, the transposed copy [m / 4][n_r][4]. */
+static void panel_t_product(const nk_ops *ops, float *dx, size_t lddx, const float *panel, const float *dy, size_t lddy,
+                            const float *transposed, uint32_t m, uint32_t n_r, uint32_t n_k) {
+  uint32_t in_quads = m - m % NK_QUAD;
+  float part[NK_QUAD * NK_PANEL_T_K] = {0}; /* [4][16] or [1][32]: the last columns, when they are fewer */
+  for (uint32_t k = 0; k < n_k; k += NK_TILE_T_K) {
+    uint32_t width = n_k - k < NK_TILE_T_K ? n_k - k : NK_TILE_T_K;
+    for (uint32_t t = 0; t < in_quads; t += NK_QUAD) {
+      float *to = dx + t * lddx + k;
+      if (width == NK_TILE_T_K) {
+        ops->tile_t(to, lddx, NK_PANEL_T_AT(panel, 0, k), transposed + (size_t)t * n_r, n_r);
+        continue;
+      }
+      for (uint32_t i = 0; i < NK_QUAD; i++) memcpy(part + i * NK_TILE_T_K, to + i * lddx, width * sizeof(float));
+      ops->tile_t(part, NK_TILE_T_K, NK_PANEL_T_AT(panel, 0, k), transposed + (size_t)t * n_r, n_r);
+      for (uint32_t i = 0; i < NK_QUAD; i++) memcpy(to + i * lddx, part + i * NK_TILE_T_K, width * sizeof(float));
+    }
+  }
+  for (uint32_t t = in_quads; t < m; t++) {
+    float *to = dx + t * lddx;
+    if (n_k == NK_PANEL_T_K) {
+      ops->tile_t_one(to, panel, dy + t * lddy, n_r);
+      continue;
+    }
+    memcpy(part, to, n_k * sizeof(float));
+    ops->tile_t_one(part, panel, dy + t * lddy, n_r);
+    memcpy(to, part, n_k * sizeof(float));
+  }
+}
+
+/* Tokens in blocks of NK_TOKENS_T, rows in blocks of NK_PANEL_T_R, columns in panels; each weight is dequantized once a
+   block of tokens. Between blocks of rows the sums rest in dx, which rounds nothing. */
 void nk_gemm_t_f32(const nk_ops *ops, float *dx, size_t lddx, const nk_matrix *matrix, const float *dy, size_t lddy,
                    uint32_t m, uint32_t k0, uint32_t n_k, void *scratch) {
   const nk_kernels *kernels = ops->kernels[matrix->format->index];
-  float *panel = scratch; /* [NK_PANEL_T_R][NK_PANEL_T_K] */
-  uint32_t k_end = n_k < matrix->cols - k0 ? k0 + n_k : matrix->cols, in_quads = m - m % NK_QUAD;
-  for (uint32_t k = k0; k < k_end; k += NK_PANEL_T_K) {
-    uint32_t width = k_end - k < NK_PANEL_T_K ? k_end - k : NK_PANEL_T_K;
-    if (width < NK_PANEL_T_K) memset(panel, 0, (size_t)nk_gemm_t_scratch_bytes()); /* the tiles read whole panels */
+  float *panel = scratch, *transposed = panel + NK_SCRATCH_T(0);
+  uint32_t k_end = n_k < matrix->cols - k0 ? k0 + n_k : matrix->cols;
+  for (uint32_t t = 0; t < m; t += NK_TOKENS_T) {
+    uint32_t tokens = m - t < NK_TOKENS_T ? m - t : NK_TOKENS_T;
     for (uint32_t r = 0; r < matrix->rows; r += NK_PANEL_T_R) {
       uint32_t n_r = matrix->rows - r < NK_PANEL_T_R ? matrix->rows - r : NK_PANEL_T_R;
-      for (uint32_t i = 0; i < n_r; i += NK_GROUP_ROWS)
-        kernels->panel_t(panel + i * NK_PANEL_T_K, group_at(matrix, (r + i) / NK_GROUP_ROWS), k, width);
-      for (uint32_t t = 0; t < m; t += t < in_quads ? NK_QUAD : 1) {
-        uint32_t tokens = t < in_quads ? NK_QUAD : 1;
-        float *to = dx + t * lddx + k;
-        size_t to_stride = lddx;
-        float full[NK_QUAD * NK_PANEL_T_K] = {0}; /* [tokens][32]: the last columns, when they are fewer */
-        if (width < NK_PANEL_T_K) {
-          for (uint32_t i = 0; i < tokens; i++) memcpy(full + i * NK_PANEL_T_K, to + i * lddx, width * sizeof(float));
-          to = full;
-          to_stride = NK_PANEL_T_K;
-        }
-        if (tokens == NK_QUAD) {
-          ops->tile_t(to, to_stride, panel, dy + t * lddy + r, lddy, n_r);
-        } else {
-          ops->tile_t_one(to, panel, dy + t * lddy + r, n_r);
-        }
-        if (to == full)
-          for (uint32_t i = 0; i < tokens; i++)
-            memcpy(dx + (t + i) * lddx + k, full + i * NK_PANEL_T_K, width * sizeof(float));
+      const float *from = dy + t * lddy + r;
+      for (uint32_t i = 0; i + NK_QUAD <= tokens; i += NK_QUAD)
+        ops->transpose(transposed + (size_t)i * n_r, from + i * lddy, lddy, n_r);
+      for (uint32_t k = k0; k < k_end; k += NK_PANEL_T_K) {
+        uint32_t width = k_end - k < NK_PANEL_T_K ? k_end - k : NK_PANEL_T_K;
+        if (width < NK_PANEL_T_K) memset(panel, 0, sizeof(float) * NK_SCRATCH_T(0)); /* tiles read whole panels */
+        for (uint32_t i = 0; i < n_r; i += NK_GROUP_ROWS)
+          kernels->panel_t(NK_PANEL_T_AT(panel, i, 0), group_at(matrix, (r + i) / NK_GROUP_ROWS), k, width);
+        panel_t_product(ops, dx + t * lddx + k, lddx, panel, from, lddy, transposed, tokens, n_r, width);
       }
     }
   }

@@ -41,6 +41,7 @@ const nk_ops nk_relaxed_ops = {
     .tile = tile,
     .tile_band = tile_band,
     .tile_one = tile_one,
+    .transpose = transpose,
     .tile_t = tile_t,
     .tile_t_one = tile_t_one,
     .kernels =

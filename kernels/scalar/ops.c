@@ -63,19 +63,29 @@ static void tile_band(float *y, const float *panel, size_t panel_stride, const f
   for (uint32_t i = 0; i < NK_BAND; i++) tile_one(y + i * NK_GROUP_ROWS, panel + i * panel_stride, x, n_k, first);
 }
 
-static void tile_t_one(float *dx, const float *panel, const float *dy, uint32_t n_r) {
-  for (uint32_t k = 0; k < NK_PANEL_T_K; k++) {
+static void transpose(float *to, const float *from, size_t ld, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++)
+    for (uint32_t t = 0; t < NK_QUAD; t++) to[i * NK_QUAD + t] = from[t * ld + i];
+}
+
+/* dx[k] += Σ_r dy[r · step] panel[r][k], k < n_k */
+static void add_rows(float *dx, const float *panel, const float *dy, uint32_t step, uint32_t n_r, uint32_t n_k) {
+  for (uint32_t k = 0; k < n_k; k++) {
     float sum = dx[k];
     for (uint32_t r = 0; r < n_r; r++) {
-      float product = dy[r] * panel[r * NK_PANEL_T_K + k];
+      float product = dy[(size_t)r * step] * *NK_PANEL_T_AT(panel, r, k);
       sum = sum + product;
     }
     dx[k] = sum;
   }
 }
 
-static void tile_t(float *dx, size_t lddx, const float *panel, const float *dy, size_t lddy, uint32_t n_r) {
-  for (uint32_t t = 0; t < NK_QUAD; t++) tile_t_one(dx + t * lddx, panel, dy + t * lddy, n_r);
+static void tile_t_one(float *dx, const float *panel, const float *dy, uint32_t n_r) {
+  add_rows(dx, panel, dy, 1, n_r, NK_PANEL_T_K);
+}
+
+static void tile_t(float *dx, size_t lddx, const float *panel, const float *dy, uint32_t n_r) {
+  for (uint32_t t = 0; t < NK_QUAD; t++) add_rows(dx + t * lddx, panel, dy + t, NK_QUAD, n_r, NK_TILE_T_K);
 }
 
 const nk_ops nk_scalar_ops = {
@@ -86,6 +96,7 @@ const nk_ops nk_scalar_ops = {
     .tile = tile,
     .tile_band = tile_band,
     .tile_one = tile_one,
+    .transpose = transpose,
     .tile_t = tile_t,
     .tile_t_one = tile_t_one,
     .kernels =

@@ -75,7 +75,12 @@ static inline void nk_scalar_panel(float *panel, const uint8_t *group, uint32_t 
 }
 
 static inline void nk_scalar_panel_t(float *panel, const uint8_t *group, uint32_t k0, uint32_t n_k, nk_gather_fn *gather) {
-  for (uint32_t r = 0; r < NK_GROUP_ROWS; r++) gather(panel + r * NK_PANEL_T_K, group, r, k0, n_k);
+  float row[NK_PANEL_T_K];
+  for (uint32_t r = 0; r < NK_GROUP_ROWS; r++) {
+    gather(row, group, r, k0, n_k);
+    NK_PLAIN
+    for (uint32_t k = 0; k < n_k; k++) *NK_PANEL_T_AT(panel, r, k) = row[k];
+  }
 }
 
 /* What a format file instantiates: gather from levels, products from levels, panels from nk_<symbol>_gather. */

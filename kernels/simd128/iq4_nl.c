@@ -133,7 +133,7 @@ void nk_simd128_iq4_nl_panel_t(float *panel, const uint8_t *group, uint32_t k0, 
         row[0] = wasm_u32x4_extend_low_u16x8(front), row[1] = wasm_u32x4_extend_high_u16x8(front);
         row[2] = wasm_u32x4_extend_low_u16x8(back), row[3] = wasm_u32x4_extend_high_u16x8(back);
         for (uint32_t r = 0; r < 4; r++) {
-          wasm_v128_store(panel + (4 * half + r) * NK_PANEL_T_K + 8 * j + 4 * i,
+          wasm_v128_store(NK_PANEL_T_AT(panel, 4 * half + r, 8 * j + 4 * i),
                           weights(row[r], wasm_v128_load32_splat(scales + 4 * half + r)));
         }
       }

@@ -36,6 +36,7 @@ const nk_ops nk_simd128_ops = {
     .tile = tile,
     .tile_band = tile_band,
     .tile_one = tile_one,
+    .transpose = transpose,
     .tile_t = tile_t,
     .tile_t_one = tile_t_one,
     .kernels =

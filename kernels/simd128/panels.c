@@ -1,6 +1,6 @@
 /*
- * panels.c: dequantization of row groups to float32 panels, [k][8 rows] for y = W x and [8 rows][32] for Wᵀ g; equal to the
- * formats' gather to the bit. Used by both SIMD ISAs.
+ * panels.c: dequantization of row groups to float32 panels, [k][8 rows] for y = W x and by NK_PANEL_T_AT for Wᵀ g; equal to
+ * the formats' gather to the bit. Used by both SIMD ISAs.
  */
 #include "kernels/formats/nibbles.h"
 #include "kernels/simd128/common.h"
@@ -68,7 +68,7 @@ static inline void nibble_panel_t(float *panel, const uint8_t *group, uint32_t k
         for (uint32_t r = 0; r < 4; r++) {
           v128_t scale = wasm_v128_load32_splat(s.scale + 4 * half + r),
                  minimum = wasm_v128_load32_splat(s.minimum + 4 * half + r);
-          wasm_v128_store(panel + (4 * half + r) * NK_PANEL_T_K + 8 * j + 4 * i,
+          wasm_v128_store(NK_PANEL_T_AT(panel, 4 * half + r, 8 * j + 4 * i),
                           weights(row[r], scale, minimum, eight, has_minimum));
         }
       }
@@ -128,7 +128,7 @@ void nk_simd128_q8_0_panel_t(float *panel, const uint8_t *group, uint32_t k0, ui
       row[0] = wasm_i32x4_extend_low_i16x8(front), row[1] = wasm_i32x4_extend_high_i16x8(front);
       row[2] = wasm_i32x4_extend_low_i16x8(back), row[3] = wasm_i32x4_extend_high_i16x8(back);
       for (uint32_t r = 0; r < 4; r++) {
-        wasm_v128_store(panel + (4 * half + r) * NK_PANEL_T_K + 4 * c,
+        wasm_v128_store(NK_PANEL_T_AT(panel, 4 * half + r, 4 * c),
                         wasm_f32x4_mul(wasm_v128_load32_splat(scale + 4 * half + r), wasm_f32x4_convert_i32x4(row[r])));
       }
     }
@@ -162,14 +162,14 @@ static inline void float_panel(float *panel, const uint8_t *group, uint32_t k0, 
   }
 }
 
-/* Rows [4] × columns [4] of `v` (v[i] = column i) to four rows, NK_PANEL_T_K apart. */
+/* Rows [4] × columns [4] of `v` (v[i] = column i) to four rows, NK_PANEL_T_COLS apart. */
 static inline void store_transposed(float *panel, const v128_t *v) {
   v128_t a = wasm_i32x4_shuffle(v[0], v[1], 0, 4, 1, 5), b = wasm_i32x4_shuffle(v[0], v[1], 2, 6, 3, 7);
   v128_t c = wasm_i32x4_shuffle(v[2], v[3], 0, 4, 1, 5), d = wasm_i32x4_shuffle(v[2], v[3], 2, 6, 3, 7);
   wasm_v128_store(panel, wasm_i64x2_shuffle(a, c, 0, 2));
-  wasm_v128_store(panel + NK_PANEL_T_K, wasm_i64x2_shuffle(a, c, 1, 3));
-  wasm_v128_store(panel + 2 * NK_PANEL_T_K, wasm_i64x2_shuffle(b, d, 0, 2));
-  wasm_v128_store(panel + 3 * NK_PANEL_T_K, wasm_i64x2_shuffle(b, d, 1, 3));
+  wasm_v128_store(panel + NK_PANEL_T_COLS, wasm_i64x2_shuffle(a, c, 1, 3));
+  wasm_v128_store(panel + 2 * NK_PANEL_T_COLS, wasm_i64x2_shuffle(b, d, 0, 2));
+  wasm_v128_store(panel + 3 * NK_PANEL_T_COLS, wasm_i64x2_shuffle(b, d, 1, 3));
 }
 
 static inline void float_panel_t(float *panel, const uint8_t *group, uint32_t k0, uint32_t n_k, load_column *column) {
@@ -177,8 +177,8 @@ static inline void float_panel_t(float *panel, const uint8_t *group, uint32_t k0
   for (; k + 4 <= n_k; k += 4) {
     v128_t low[4], high[4];
     for (uint32_t i = 0; i < 4; i++) column(&low[i], &high[i], group, (size_t)k0 + k + i);
-    store_transposed(panel + k, low);
-    store_transposed(panel + k + 4 * NK_PANEL_T_K, high);
+    store_transposed(NK_PANEL_T_AT(panel, 0, k), low);
+    store_transposed(NK_PANEL_T_AT(panel, 4, k), high);
   }
   for (; k < n_k; k++) {
     v128_t low, high;
@@ -186,7 +186,7 @@ static inline void float_panel_t(float *panel, const uint8_t *group, uint32_t k0
     column(&low, &high, group, (size_t)k0 + k);
     wasm_v128_store(rows, low);
     wasm_v128_store(rows + 4, high);
-    for (uint32_t r = 0; r < 8; r++) panel[r * NK_PANEL_T_K + k] = rows[r];
+    for (uint32_t r = 0; r < 8; r++) *NK_PANEL_T_AT(panel, r, k) = rows[r];
   }
 }
 

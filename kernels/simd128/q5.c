@@ -134,7 +134,7 @@ NK_INLINE void panel_t(float *panel, const uint8_t *group, uint32_t k0, uint32_t
       row[2] = wasm_u32x4_extend_low_u16x8(back), row[3] = wasm_u32x4_extend_high_u16x8(back);
       for (uint32_t r = 0; r < 4; r++) {
         v128_t d = wasm_v128_load32_splat(scales + 4 * half + r), m = wasm_v128_load32_splat(minima + 4 * half + r);
-        wasm_v128_store(panel + (4 * half + r) * NK_PANEL_T_K + 4 * q, weights(row[r], d, m, has_minimum));
+        wasm_v128_store(NK_PANEL_T_AT(panel, 4 * half + r, 4 * q), weights(row[r], d, m, has_minimum));
       }
     }
   }

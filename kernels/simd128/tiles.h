@@ -71,14 +71,13 @@ static void tile_one(float *y, const float *panel, const float *x, uint32_t n_k,
 
 /* ---- dx += dy panel --------------------------------------------------------------------------------------------- */
 
-static void tile_t(float *dx, size_t lddx, const float *panel, const float *dy, size_t lddy, uint32_t n_r) {
-  /* dy as [n_r][4 tokens], so that the loop below steps one pointer for it, not four. */
-  float gradients[NK_PANEL_T_R * NK_QUAD], *to = gradients;
-  const float *g0 = dy, *g1 = dy + lddy, *g2 = g1 + lddy, *g3 = g2 + lddy;
-  uint32_t r = 0;
-  for (; r + 4 <= n_r; r += 4, to += 16) {
-    v128_t v0 = wasm_v128_load(g0 + r), v1 = wasm_v128_load(g1 + r), v2 = wasm_v128_load(g2 + r),
-           v3 = wasm_v128_load(g3 + r);
+/* to[i][t] = from[t][i], four tokens t: so that the loop below steps one pointer for them, not four. */
+static void transpose(float *to, const float *from, size_t ld, uint32_t n) {
+  const float *f0 = from, *f1 = from + ld, *f2 = f1 + ld, *f3 = f2 + ld;
+  uint32_t i = 0;
+  for (; i + 4 <= n; i += 4, to += 16) {
+    v128_t v0 = wasm_v128_load(f0 + i), v1 = wasm_v128_load(f1 + i), v2 = wasm_v128_load(f2 + i),
+           v3 = wasm_v128_load(f3 + i);
     v128_t a = wasm_i32x4_shuffle(v0, v1, 0, 4, 1, 5), b = wasm_i32x4_shuffle(v0, v1, 2, 6, 3, 7);
     v128_t c = wasm_i32x4_shuffle(v2, v3, 0, 4, 1, 5), d = wasm_i32x4_shuffle(v2, v3, 2, 6, 3, 7);
     wasm_v128_store(to, wasm_i64x2_shuffle(a, c, 0, 2));
@@ -86,14 +85,18 @@ static void tile_t(float *dx, size_t lddx, const float *panel, const float *dy, 
     wasm_v128_store(to + 8, wasm_i64x2_shuffle(b, d, 0, 2));
     wasm_v128_store(to + 12, wasm_i64x2_shuffle(b, d, 1, 3));
   }
-  for (; r < n_r; r++, to += 4) to[0] = g0[r], to[1] = g1[r], to[2] = g2[r], to[3] = g3[r];
-  for (uint32_t k = 0; k < NK_PANEL_T_K; k += 8) { /* 4 tokens × 8 columns */
+  for (; i < n; i++, to += 4) to[0] = f0[i], to[1] = f1[i], to[2] = f2[i], to[3] = f3[i];
+}
+
+static void tile_t(float *dx, size_t lddx, const float *panel, const float *dy, uint32_t n_r) {
+  const float *end = dy + (size_t)n_r * NK_QUAD;
+  for (uint32_t k = 0; k < NK_TILE_T_K; k += 8) { /* 4 tokens × 8 columns */
     float *d0 = dx + k, *d1 = d0 + lddx, *d2 = d1 + lddx, *d3 = d2 + lddx;
     v128_t s00 = wasm_v128_load(d0), s01 = wasm_v128_load(d0 + 4), s10 = wasm_v128_load(d1), s11 = wasm_v128_load(d1 + 4);
     v128_t s20 = wasm_v128_load(d2), s21 = wasm_v128_load(d2 + 4), s30 = wasm_v128_load(d3), s31 = wasm_v128_load(d3 + 4);
-    const float *row = panel + k;
+    const float *row = NK_PANEL_T_AT(panel, 0, k);
     NK_NO_UNROLL
-    for (const float *g = gradients; g != to; g += NK_QUAD, row += NK_PANEL_T_K) {
+    for (const float *g = dy; g != end; g += NK_QUAD, row += NK_PANEL_T_COLS) {
       v128_t w0 = wasm_v128_load(row), w1 = wasm_v128_load(row + 4), a;
       a = wasm_v128_load32_splat(g);
       s00 = NK_MADD(a, w0, s00), s01 = NK_MADD(a, w1, s01);
@@ -112,9 +115,11 @@ static void tile_t(float *dx, size_t lddx, const float *panel, const float *dy, 
 static void tile_t_one(float *dx, const float *panel, const float *dy, uint32_t n_r) {
   v128_t s[NK_PANEL_T_K / 4];
   for (uint32_t i = 0; i < NK_PANEL_T_K / 4; i++) s[i] = wasm_v128_load(dx + 4 * i);
-  for (uint32_t r = 0; r < n_r; r++, panel += NK_PANEL_T_K) {
+  NK_NO_UNROLL
+  for (uint32_t r = 0; r < n_r; r++) {
     v128_t a = wasm_v128_load32_splat(dy + r);
-    for (uint32_t i = 0; i < NK_PANEL_T_K / 4; i++) s[i] = NK_MADD(a, wasm_v128_load(panel + 4 * i), s[i]);
+    for (uint32_t i = 0; i < NK_PANEL_T_K / 4; i++)
+      s[i] = NK_MADD(a, wasm_v128_load(NK_PANEL_T_AT(panel, r, 4 * i)), s[i]);
   }
   for (uint32_t i = 0; i < NK_PANEL_T_K / 4; i++) wasm_v128_store(dx + 4 * i, s[i]);
 }

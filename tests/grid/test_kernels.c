@@ -324,6 +324,24 @@ static void every_number_of_tokens_works_on_one_shape(void **state) {
   }
 }
 
+/* More tokens, rows and columns than a block of the loops around the kernels holds; whole numbers of quads and not. */
+static void products_beyond_the_blocks_of_their_loops_are_the_same(void **state) {
+  (void)state;
+  for (uint32_t i = 0; i < 4; i++) {
+    const nk_format *format = nk_format_find(i % 2 == 0 ? 0 : 3); /* F32, Q4_1 */
+    uint32_t rows = i < 2 ? 2 * NK_PANEL_T_R + 11 : 19, cols = i < 2 ? 40 : NK_PANEL_K + 72;
+    cell c = {format, i < 2 ? RANDOM : WHOLE, rows, cols - cols % format->block, NK_TOKENS_T + (i < 2 ? 7 : 4), 3};
+    uint8_t *blocks = make_blocks(format, c.rows, c.cols, c.content);
+    nk_matrix w = make_matrix(format, c.rows, c.cols, blocks);
+    reference ref = make_reference(&w, blocks);
+    check_float_product(&c, &w, &ref);
+    check_transposed_product(&c, &w, &ref);
+    free_reference(ref);
+    free(w.data);
+    free(blocks);
+  }
+}
+
 static float *broken_y(float *y) {
   y[3] *= 1.000002f; /* far within the bound for rounding, so that only the exact comparison sees it */
   return y;
@@ -375,6 +393,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(products_equal_their_specification_over_the_grid),
       cmocka_unit_test(every_number_of_tokens_works_on_one_shape),
+      cmocka_unit_test(products_beyond_the_blocks_of_their_loops_are_the_same),
       cmocka_unit_test(the_self_check_passes_and_names_a_kernel_that_is_wrong),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
