@@ -32,7 +32,7 @@ typedef struct nook_context nook_context;
 /* ---- Context -------------------------------------------------------------------------------------------------- */
 
 /* options {isa?: "auto"|"scalar"|"simd128"|"relaxed" (default "auto": the best of this build that passes its self-check),
-   threads?: 1..64}. NULL only when memory is out. Whatever else goes wrong is in *status and nook_error(); such a context
+   threads?: 1..64, check?: bool (default true; false: without the self-check, for who makes many on one machine)}. NULL only when memory is out. Whatever else goes wrong is in *status and nook_error(); such a context
    loads nothing and waits to be destroyed. */
 NOOK_API nook_context *nook_create(const char *options, nk_status *status);
 /* Frees everything. Helper threads must have left nook_thread_main (nook_threads_stop first). NULL is fine. */

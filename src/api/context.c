@@ -6,16 +6,16 @@
 
 /* ---- Create and destroy ---------------------------------------------------------------------------------------------- */
 
-/* The best ISA of this build that agrees with the scalar kernels on this machine. */
-static nk_status choose_isa(nook_context *context, uint32_t wanted) {
+/* The best ISA of this build that agrees with the scalar kernels on this machine; without check, the best. */
+static nk_status choose_isa(nook_context *context, uint32_t wanted, bool check) {
   static const nk_isa best_first[] = {NK_ISA_RELAXED, NK_ISA_SIMD128, NK_ISA_SCALAR};
   for (size_t i = 0; i < sizeof best_first / sizeof best_first[0]; i++) {
     nk_isa isa = best_first[i];
     if (wanted != 0 && (nk_isa)(wanted - 1) != isa) continue;
     const nk_ops *ops = nk_ops_get(isa);
     if (ops == NULL) continue;
-    nk_status status = nk_kernels_check(ops, &context->error);
-    if (status == NK_STATUS_OK) status = nk_vec_check(nk_vec_get(isa), &context->error);
+    nk_status status = check ? nk_kernels_check(ops, &context->error) : NK_STATUS_OK;
+    if (status == NK_STATUS_OK && check) status = nk_vec_check(nk_vec_get(isa), &context->error);
     if (status != NK_STATUS_OK) {
       if (wanted != 0) return status;
       continue;
@@ -36,12 +36,14 @@ nook_context *nook_create(const char *options, nk_status *status) {
     return NULL;
   }
   uint32_t isa = 0, threads = 1;
+  bool check = true;
   const nk_json_option table[] = {
       {.key = "isa", .kind = NK_JSON_CHOICE, .target = &isa, .choices = "auto|scalar|simd128|relaxed"},
       {.key = "threads", .kind = NK_JSON_U32, .target = &threads, .min = 1, .max = NK_POOL_MAX_THREADS},
+      {.key = "check", .kind = NK_JSON_BOOL, .target = &check},
   };
   *status = nk_json_options(options, table, sizeof table / sizeof table[0], NULL, &context->error);
-  if (*status == NK_STATUS_OK) *status = choose_isa(context, isa);
+  if (*status == NK_STATUS_OK) *status = choose_isa(context, isa, check);
   if (*status == NK_STATUS_OK) {
     context->machine.pool = nk_pool_create(threads);
     if (context->machine.pool == NULL) *status = nk_fail(&context->error, NK_STATUS_MEMORY, "no memory for threads");

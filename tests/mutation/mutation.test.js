@@ -117,8 +117,9 @@ describe('every file', { concurrency: 2 }, () => {
   }
 
   for (const path of vocabularies) {
-    test(`${nameOf(path)}: a model with its vocabulary, cut and changed, is refused with a sentence or loads`, async (t) => {
-      const grafted = join(outFolder, `grafted-${nameOf(path)}`)
+    const name = nameOf(path)
+    test(`${name}: a model with its vocabulary, cut and changed, is refused with a sentence or loads`, async (t) => {
+      const grafted = join(outFolder, `grafted-${name}`)
       const done = await run(mutate, ['--graft', grafted, path])
       assert.equal(done.status, 0, done.err)
       /* gpt-neox: its pre-tokenizer is not one of ours, so none of its cases can load. */
