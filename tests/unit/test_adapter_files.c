@@ -10,6 +10,8 @@
 
 static nk_error error;
 
+#define BIT(name) (1u << NK_SLOT_##name)
+
 static const char *const TRAINED[] = {"llama", "gptneox", "gemma3", "opt", "qwen2"};
 
 /* ---- Files ------------------------------------------------------------------------------------------------------- */
@@ -36,10 +38,10 @@ typedef struct plain {
   const float *data;
 } plain;
 
-static plain plain_open(const char *folder) {
+static plain plain_open(const char *folder, const char *name) {
   char path[256];
   size_t length;
-  (void)snprintf(path, sizeof path, "%s/adapter_model.safetensors", folder);
+  (void)snprintf(path, sizeof path, "%s/%s.safetensors", folder, name);
   plain p = {.file = read_whole(path, &length)};
   uint64_t n;
   memcpy(&n, p.file, 8);
@@ -77,7 +79,7 @@ static uint32_t plain_count(const plain *p) {
 
 /* ---- Where things stand, written anew ----------------------------------------------------------------------------- */
 
-/* The modules of the five trained models: of a slot, where it is called so. */
+/* The modules of the models here: of a slot, where it is called so. */
 static const char *module_of(const char *model, nk_slot slot) {
   static const char *const llama[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
                                       "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
@@ -85,13 +87,18 @@ static const char *module_of(const char *model, nk_slot slot) {
                                      "mlp.dense_4h_to_h"};
   static const char *const opt[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "",
                                     "fc1", "fc2"};
+  static const char *const gpt2[] = {"attn.c_attn", "", "", "attn.c_proj", "", "mlp.c_fc", "mlp.c_proj"};
   if (strcmp(model, "gptneox") == 0) return neox[slot];
+  if (strcmp(model, "gpt2") == 0) return gpt2[slot];
   return strcmp(model, "opt") == 0 ? opt[slot] : llama[slot];
 }
 
 static void path_into(char *out, size_t bytes, const char *model, uint32_t layer, nk_slot slot, const char *end) {
-  const char *before = strcmp(model, "gptneox") == 0 ? "gpt_neox" : strcmp(model, "opt") == 0 ? "model.decoder" : "model";
-  (void)snprintf(out, bytes, "base_model.model.%s.layers.%u.%s%s", before, layer, module_of(model, slot), end);
+  const char *before = strcmp(model, "gptneox") == 0 ? "gpt_neox.layers"
+                       : strcmp(model, "opt") == 0   ? "model.decoder.layers"
+                       : strcmp(model, "gpt2") == 0  ? "transformer.h"
+                                                     : "model.layers";
+  (void)snprintf(out, bytes, "base_model.model.%s.%u.%s%s", before, layer, module_of(model, slot), end);
 }
 
 /* The row of Hugging Face's that is row `row` here: the other direction than names.c goes. */
@@ -156,7 +163,7 @@ static void every_number_of_peft_s_folders_is_where_it_belongs(void **state) {
       char folder[128];
       (void)snprintf(folder, sizeof folder, "tests/fixtures/adapters/%s/%s", TRAINED[m], METHODS[k]);
       nk_adapter *adapter = read_folder(model, folder);
-      plain file = plain_open(folder);
+      plain file = plain_open(folder, "adapter_model");
       for (uint32_t i = 0; i < adapter->n_params; i++) {
         compare_param(TRAINED[m], model, adapter, &adapter->params[i], &file);
       }
@@ -169,6 +176,58 @@ static void every_number_of_peft_s_folders_is_where_it_belongs(void **state) {
       plain_close(&file);
       nk_adapter_free(adapter);
     }
+    nk_model_free(model);
+  }
+}
+
+/* What people's options make of an adapter; PEFT's own scales and ranks are beside it. */
+static void folders_of_peft_s_options_mean_here_what_they_mean_there(void **state) {
+  (void)state;
+  static const struct {
+    const char *name, *model, *values;
+    uint32_t slots;
+    bool everywhere;
+  } cases[] = {
+      {"patterns", "llama", "adapter_model", BIT(Q) | BIT(K) | BIT(DOWN), true},
+      {"layers", "llama", "as_f32", BIT(Q) | BIT(UP), false},
+      {"all_linear", "llama", "as_f32", (1u << NK_SLOT_COUNT) - 1, true},
+      {"expression", "llama", "adapter_model", BIT(V) | BIT(ATTN_OUT), false},
+      {"projection", "llama", "adapter_model", 0, true},
+      {"conv1d", "gpt2", "adapter_model", BIT(Q) | BIT(DOWN), true},
+      {"conv1d_ia3", "gpt2", "as_f32", BIT(Q) | BIT(DOWN), true},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char folder[96], path[160];
+    (void)snprintf(folder, sizeof folder, "tests/fixtures/adapters/peft_%s", cases[i].name);
+    nk_model *model = tiny_model(cases[i].model);
+    nk_adapter *adapter = read_folder(model, folder);
+    plain file = plain_open(folder, cases[i].values);
+    for (uint32_t p = 0; p < adapter->n_params; p++) {
+      compare_param(cases[i].model, model, adapter, &adapter->params[p], &file);
+    }
+    assert_int_equal(plain_count(&file), adapter->prefix != NULL ? 1 : adapter->n_params);
+    assert_int_equal(adapter->config.slots, cases[i].slots);
+    assert_int_equal(adapter->config.layers == NULL, cases[i].everywhere);
+    (void)snprintf(path, sizeof path, "%s/expected.json", folder);
+    size_t length;
+    uint8_t *text = read_whole(path, &length);
+    cJSON *expected = cJSON_Parse((const char *)text);
+    uint32_t compared = 0;
+    for (uint32_t p = 0; p < adapter->n_params && adapter->method == NK_METHOD_LORA; p++) {
+      const nk_param *param = &adapter->params[p];
+      const nk_adapter_slot *slot = &adapter->slots[param->layer * NK_SLOT_COUNT + param->slot];
+      path_into(path, sizeof path, cases[i].model, param->layer, param->slot, "");
+      const cJSON *pair = cJSON_GetObjectItemCaseSensitive(expected, path + strlen("base_model.model."));
+      assert_non_null(pair);
+      assert_int_equal(slot->r, (int)cJSON_GetArrayItem(pair, 0)->valuedouble);
+      assert_true(slot->scale == (float)cJSON_GetArrayItem(pair, 1)->valuedouble);
+      compared++;
+    }
+    assert_int_equal(compared, 2 * cJSON_GetArraySize(expected));
+    cJSON_Delete(expected);
+    free(text);
+    plain_close(&file);
+    nk_adapter_free(adapter);
     nk_model_free(model);
   }
 }
@@ -302,6 +361,7 @@ static void paths_of_other_classes_and_of_none(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_number_of_peft_s_folders_is_where_it_belongs),
+      cmocka_unit_test(folders_of_peft_s_options_mean_here_what_they_mean_there),
       cmocka_unit_test(llama_cpp_s_conversion_and_the_folder_are_the_same_adapter),
       cmocka_unit_test(names_agree_with_the_converter_s),
       cmocka_unit_test(paths_of_other_classes_and_of_none),
