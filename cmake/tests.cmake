@@ -15,7 +15,7 @@ endif()
 foreach(folder IN LISTS folders)
   file(GLOB files CONFIGURE_DEPENDS tests/${folder}/*.c)
   if(APPLE)
-    list(FILTER files EXCLUDE REGEX "/test_(engine|convert)_memory\\.c$") # Apple's linker has no --wrap
+    list(FILTER files EXCLUDE REGEX "/test_(engine|convert|adapter)_memory\\.c$") # Apple's linker has no --wrap
   endif()
   foreach(file IN LISTS files)
     nook_program("${file}" ${folder})
@@ -27,7 +27,7 @@ foreach(folder IN LISTS folders)
   endforeach()
 endforeach()
 
-foreach(name test_engine_memory test_convert_memory) # their own malloc in the place of the system's, for the whole program
+foreach(name test_engine_memory test_convert_memory test_adapter_memory) # their own malloc in the place of the system's, for the whole program
   if(TARGET ${name})
     foreach(function malloc calloc realloc aligned_alloc free)
       target_link_options(${name} PRIVATE "-Wl,--wrap=${function}")

@@ -100,23 +100,24 @@ nk_status nk_adapter_take_card(nk_adapter *adapter, const char *json, size_t len
   return NK_STATUS_OK;
 }
 
-bool nk_adapter_card_text(const nk_adapter *adapter, const char *key, char *out, size_t bytes) {
-  if (adapter->card == NULL) return false;
+nk_status nk_adapter_card_text(const nk_adapter *adapter, const char *key, char *out, size_t bytes, nk_error *error) {
+  out[0] = '\0';
+  if (adapter->card == NULL) return NK_STATUS_OK;
   nk_document document;
-  if (nk_document_parse(&document, "the adapter's card", adapter->card, strlen(adapter->card), NULL) != NK_STATUS_OK) {
-    return false;
-  }
+  nk_status status = nk_document_parse(&document, "the adapter's card", adapter->card, strlen(adapter->card), error);
+  if (status != NK_STATUS_OK) return status;
   const cJSON *value = nk_json_find(document.root, key);
-  bool there = cJSON_IsString(value) && strlen(value->valuestring) < bytes;
-  if (there) memcpy(out, value->valuestring, strlen(value->valuestring) + 1);
+  bool fits = cJSON_IsString(value) && strlen(value->valuestring) < bytes;
+  if (fits) memcpy(out, value->valuestring, strlen(value->valuestring) + 1);
   nk_document_free(&document);
-  return there;
+  return status;
 }
 
 nk_status nk_adapter_check_base(const nk_adapter *adapter, const char *base_sha256, nk_error *error) {
   char wanted[HASH_DIGITS + 1];
   if (!is_hash(base_sha256)) return nk_fail(error, NK_STATUS_DATA, "a model's hash must be 64 hexadecimal digits");
-  if (!nk_adapter_card_text(adapter, "base_sha256", wanted, sizeof wanted)) return NK_STATUS_OK;
+  nk_status status = nk_adapter_card_text(adapter, "base_sha256", wanted, sizeof wanted, error);
+  if (status != NK_STATUS_OK || wanted[0] == '\0') return status;
   for (uint32_t i = 0; i < HASH_DIGITS; i++) {
     if (hex_value(wanted[i]) == hex_value(base_sha256[i])) continue;
     return nk_fail_hint(error, NK_STATUS_ADAPTER_MISMATCH, "Load the model that the adapter was trained on.",

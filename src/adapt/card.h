@@ -25,8 +25,8 @@ typedef struct nk_card {
 nk_status nk_adapter_write_card(nk_adapter *adapter, const nk_card *card, nk_error *error);
 /* The card of a file: JSON [length]. FORMAT when it is no such object. The adapter keeps a copy. */
 nk_status nk_adapter_take_card(nk_adapter *adapter, const char *json, size_t length, nk_error *error);
-/* A text of the card into out [bytes], NUL-terminated; false when there is none (or it does not fit). */
-bool nk_adapter_card_text(const nk_adapter *adapter, const char *key, char *out, size_t bytes);
+/* A text of the card into out [bytes], NUL-terminated; empty when there is none (or it does not fit). MEMORY. */
+nk_status nk_adapter_card_text(const nk_adapter *adapter, const char *key, char *out, size_t bytes, nk_error *error);
 
 /* ADAPTER_MISMATCH, naming both hashes, when the card names another base than base_sha256 (64 hex digits, either case). A
    card without a hash passes: sizes are all there is to check then. */

@@ -151,8 +151,10 @@ static bool add_virtual(const writer *w, cJSON *root) {
 
 static nk_status write_config(const writer *w, nk_bytes *out) {
   char base[NK_CARD_TEXT_BYTES + 1];
+  nk_status status = nk_adapter_card_text(w->adapter, "base_name", base, sizeof base, w->error);
+  if (status != NK_STATUS_OK) return status;
+  bool named = base[0] != '\0';
   cJSON *root = cJSON_CreateObject();
-  bool named = nk_adapter_card_text(w->adapter, "base_name", base, sizeof base);
   bool whole = root != NULL && add_text(root, "peft_type", nk_method_row_of(w->adapter->method)->peft_type) &&
                add_text(root, "task_type", "CAUSAL_LM") && add_bool(root, "inference_mode", true) &&
                (named ? add_text(root, "base_model_name_or_path", base) : add_null(root, "base_model_name_or_path")) &&

@@ -285,7 +285,7 @@ static void prompts_and_prefixes_begin_normal_by_the_seed(void **state) {
     assert_int_equal(nk_adapter_initialize(one, model, 7, NULL, 0, &error), NK_STATUS_OK);
     assert_int_equal(nk_adapter_initialize(same, model, 7, NULL, 0, &error), NK_STATUS_OK);
     assert_int_equal(nk_adapter_initialize(other, model, 8, NULL, 0, &error), NK_STATUS_OK);
-    assert_memory_equal(one->values, same->values, one->n_values * sizeof(float));
+    assert_memory_equal(one->values, same->values, (size_t)one->n_values * sizeof(float));
     assert_true(one->key == same->key && one->key != other->key);
     double sum = 0, squares = 0, fourth = 0, n = (double)one->n_values;
     for (uint64_t i = 0; i < one->n_values; i++) {

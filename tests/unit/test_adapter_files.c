@@ -256,7 +256,7 @@ static void llama_cpp_s_conversion_and_the_folder_are_the_same_adapter(void **st
     (void)snprintf(folder, sizeof folder, "tests/fixtures/adapters/%s/%s", pairs[i][0], pairs[i][1]);
     nk_adapter *gguf = read_gguf(model, name), *peft = read_folder(model, folder);
     assert_int_equal(gguf->n_values, peft->n_values);
-    assert_memory_equal(gguf->values, peft->values, gguf->n_values * sizeof(float));
+    assert_memory_equal(gguf->values, peft->values, (size_t)gguf->n_values * sizeof(float));
     assert_true(gguf->key == peft->key);
     nk_adapter_free(gguf);
     nk_adapter_free(peft);

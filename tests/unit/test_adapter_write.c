@@ -34,7 +34,7 @@ static void assert_same(const nk_adapter *a, const nk_adapter *b) {
     assert_true(p->kind == q->kind && p->layer == q->layer && p->slot == q->slot && p->rows == q->rows &&
                 p->cols == q->cols && p->offset == q->offset);
   }
-  assert_memory_equal(a->values, b->values, a->n_values * sizeof(float));
+  assert_memory_equal(a->values, b->values, (size_t)a->n_values * sizeof(float));
   assert_true(a->key == b->key); /* scales too */
   assert_int_equal(a->n_virtual, b->n_virtual);
   assert_true(a->config.rslora == b->config.rslora);
