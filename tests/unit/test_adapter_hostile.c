@@ -472,7 +472,7 @@ static void odd_gguf_files_are_refused_by_name(void **state) {
       {"adapter", "lora", "llama", true, {A0, B0}, UNSUPPORTED, "activated LoRA"},
       {"adapter", "lora", "llama", false, {A0}, FORMAT, "without its other half, LoRA's B"},
       {"adapter", "lora", "llama", false, {B0}, FORMAT, "without its other half, LoRA's A"},
-      {"adapter", "lora", "llama", false, {{NULL}}, NK_STATUS_DATA, "at least one layer"},
+      {"adapter", "lora", "llama", false, {{0}}, NK_STATUS_DATA, "at least one layer"},
       {"adapter", "lora", "llama", false, {A0, B0, {"blk.0.attn_norm.weight", 64, 1, 0}}, UNSUPPORTED, "no half of a LoRA"},
       {"adapter", "lora", "llama", false, {{"token_embd.weight.lora_a", 64, 2, 0}}, MISMATCH, "token_embd"},
       {"adapter", "lora", "llama", false, {{"blk.2.attn_k.weight.lora_a", 64, 2, 0}}, MISMATCH, "of 2 layers"},
