@@ -6,16 +6,19 @@
  *           empty page. Linux only (/proc). The median of the rounds.
  * Bound     file × 1.1 + F16 key/value cache + 20 MiB.
  * Output    A JSON row each: {what, measured, bound, ok, …}, bytes; ok: whether the bound holds.
- *   node bench/memory.mjs [--model FILE] [--rounds N] [--node] [--chromium]
+ *           --save keeps them in bench/results/memory.json, for another model than the default one in memory-<its
+ *           name>.json; rows kept there that were not measured now (--node, --chromium) stay.
+ *   node bench/memory.mjs [--model FILE] [--rounds N] [--node] [--chromium] [--save]
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
+const MODEL = 'models/cache/SmolLM2-135M-Instruct.Q4_1.gguf'
 const CONTEXT = 1024
 const SENTENCE = 'A small house stood by the river, and in the evening the light of its windows lay upon the water. '
 /* A question with its answer, and a context that is filled to its end: pages of the cache are taken as it grows. */
@@ -31,7 +34,7 @@ const TALKS = /** @type {const} */ ([
 const median = (list) => /** @type {number} */ ([...list].sort((a, b) => a - b)[list.length >> 1])
 
 const modelPath = (/** @type {Options} */ options) =>
-  resolve(root, options.model ?? 'models/cache/SmolLM2-135M-Instruct.Q4_1.gguf')
+  resolve(root, options.model ?? MODEL)
 
 /** @param {string} model @param {number} kv bytes @returns {number} */
 export const memoryBound = (model, kv) => Math.round(statSync(model).size * 1.1 + kv + 20 * 1048576)
@@ -64,6 +67,8 @@ function rowOf(what, full, empty, said, model) {
     measured,
     bound,
     ok: measured <= bound,
+    least: Math.min(...full) - median(empty),
+    most: Math.max(...full) - median(empty),
     empty: median(empty),
     plan,
     wasm_memory,
@@ -151,6 +156,26 @@ export async function chromiumMemory(options = {}) {
 /** @param {typeof TALKS[number]} one */
 const talk = ({ prompt, tokens }) => ({ prompt, tokens })
 
+/** @param {MemoryRow[]} rows @param {Options} options @returns {string} the file that has them */
+function save(rows, options) {
+  const model = modelPath(options)
+  const name = model === resolve(root, MODEL) ? 'memory' : `memory-${basename(model, '.gguf')}`
+  const path = join(root, `bench/results/${name}.json`)
+  /** @type {MemoryRow[]} */
+  const kept = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).rows : []
+  const others = kept.filter((one) => !rows.some((row) => row.what === one.what))
+  const about = {
+    date: new Date().toISOString().slice(0, 10),
+    device: `${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores`,
+    rounds: options.rounds ?? 3,
+  }
+  const all = [...rows.map((row) => ({ ...row, ...about })), ...others].sort((a, b) => (a.what < b.what ? -1 : 1))
+  const result = { model: basename(model), bytes: statSync(model).size, context: CONTEXT, rows: all }
+  mkdirSync(join(root, 'bench/results'), { recursive: true })
+  writeFileSync(path, `${JSON.stringify(result, null, 2)}\n`)
+  return path
+}
+
 /* `node bench/memory.mjs`, or imported by bench/run.mjs for its own command line. */
 const asked = process.argv[1] ?? ''
 if (/[/\\]memory\.mjs$/.test(asked) || (/[/\\]run\.mjs$/.test(asked) && process.argv.includes('memory'))) {
@@ -161,6 +186,7 @@ if (/[/\\]memory\.mjs$/.test(asked) || (/[/\\]run\.mjs$/.test(asked) && process.
       rounds: { type: 'string' },
       node: { type: 'boolean' },
       chromium: { type: 'boolean' },
+      save: { type: 'boolean' },
     },
   })
   const options = {
@@ -173,4 +199,5 @@ if (/[/\\]memory\.mjs$/.test(asked) || (/[/\\]run\.mjs$/.test(asked) && process.
     ...(both || values.chromium === true ? await chromiumMemory(options) : []),
   ]
   for (const row of rows) console.log(JSON.stringify(row))
+  if (values.save === true) console.error(`kept in ${save(rows, options)}`)
 }

@@ -8,7 +8,7 @@
  *   npm run bench -- perplexity             perplexity beside native llama.cpp's (bench/perplexity.mjs, its flags there)
  *   flags: --model FILE (bench/random_model.mjs writes one of any shape), --threads N, --rounds N, --repeats N (inside a
  *          round), --prefill 16,128,512, --decode 64, --save (writes bench/results/inference.json, and for another model
- *          than the default one inference-<its name>.json)
+ *          than the default one inference-<its name>.json; of memory likewise memory.json)
  *
  * Method   A round opens a fresh browser for each contender, one after the other, so that a machine that slows down slows
  *          all of them; a contender's figure is the median over rounds of the medians inside a round. Memory is the
@@ -43,6 +43,8 @@ const { values, positionals } = parseArgs({
     prefill: { type: 'string', default: '16,128,512' },
     decode: { type: 'string', default: '64' },
     save: { type: 'boolean', default: false },
+    node: { type: 'boolean', default: false } /* memory's own */,
+    chromium: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     text: { type: 'string' },
     tokens: { type: 'string' },

@@ -78,7 +78,7 @@ export class Model {
    * @returns {Promise<string>} bytes that are no UTF-8 become U+FFFD
    */
   async detokenize(ids, options = {}) {
-    return new TextDecoder().decode(await this.detokenizeBytes(ids, options))
+    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(await this.detokenizeBytes(ids, options))
   }
 
   /**

@@ -42,7 +42,7 @@ const PROBE_ATOMICS = new Uint8Array([
  * @property {'browser' | 'node'} name
  * @property {() => void} prepare called once before anything compiles
  * @property {() => number} parallelism logical processors
- * @property {(url: URL | string) => Promise<ArrayBuffer>} readBytes reads a wasm file
+ * @property {(url: URL | string) => Promise<ArrayBuffer | Uint8Array<ArrayBuffer>>} readBytes reads a wasm file
  * @property {(url: URL | string) => ThreadPort} spawnThread starts web/thread.js
  */
 /**
@@ -164,7 +164,7 @@ export async function compile(name, host, wasmUrl) {
   host.prepare()
   const address = wasmAddress(name, wasmUrl)
   const bytes = await host.readBytes(address)
-  const limits = memoryImport(new Uint8Array(bytes))
+  const limits = memoryImport(bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes))
   if (limits === null) {
     throw new NookError('format', `${String(address)} is not a build of Nook: it imports no memory.`,
       { hint: 'Check wasmUrl, or run the build again.' })

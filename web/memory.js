@@ -16,7 +16,7 @@ import { NookError } from './errors.js'
  */
 
 const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8')
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true }) /* U+FEFF is a character of a text */
 
 export class Memory {
   /** @type {WebAssembly.Memory} */ #memory

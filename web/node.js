@@ -24,11 +24,14 @@ import { splitNames, baseName } from './sources/source.js'
 /** The folder of model cards and of the files that set-up fetched. */
 const MODELS = fileURLToPath(new URL('../models/', import.meta.url))
 
+/** A model lies in WebAssembly memory; the worker's JavaScript makes little, for short: it need not pile up. */
+const WORKER_LIMITS = { maxYoungGenerationSizeMb: 3 }
+
 /** @type {import('./client.js').Platform} */
 const platform = {
   spawn(workerUrl) {
     const address = workerUrl === undefined ? new URL('./worker.node.js', import.meta.url) : workerUrl
-    const worker = new Worker(address, { name: 'nook', execArgv: [] })
+    const worker = new Worker(address, { name: 'nook', execArgv: [], resourceLimits: WORKER_LIMITS })
     return {
       post: (message, transfer) => worker.postMessage(message, transfer ?? []),
       listen(listener, failed) {

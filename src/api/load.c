@@ -117,6 +117,7 @@ static nk_status planned(nook_context *context) {
   const nk_config *config = &nk_loader_model(context->loader)->config;
   context->planned = true;
   context->chosen = context->wanted;
+  context->chosen.spare_bytes = plan.header_bytes; /* what holds the header now becomes the session's */
   if (context->chosen.context == 0) {
     context->chosen.context = config->context < CONTEXT_DEFAULT ? config->context : CONTEXT_DEFAULT;
   }
@@ -135,6 +136,7 @@ static nk_status finish(nook_context *context) {
   if (status != NK_STATUS_OK) return status;
   nk_loader_free(context->loader); /* its staging buffer goes before the session's memory comes */
   context->loader = NULL;
+  context->chosen.spare = context->model->spare;
   return nk_session_create(&context->session, context->model, &context->machine, &context->chosen, &context->error);
 }
 

@@ -385,6 +385,7 @@ static nk_status write_keys(nk_conversion *c, nk_error *error) {
 /* Reads the header back as a load would: sizes, every tensor in its place, the tokenizer. */
 static nk_status check_header(const nk_conversion *c, nk_error *error) {
   nk_model model;
+  nk_gguf gguf = {0};
   nk_problems *problems = calloc(1, sizeof *problems);
   nk_binding binding = {0};
   nk_arena arena = nk_arena_measure();
@@ -392,18 +393,18 @@ static nk_status check_header(const nk_conversion *c, nk_error *error) {
   uint64_t more;
   memset(&model, 0, sizeof model);
   if (problems == NULL) return nk_fail(error, NK_STATUS_MEMORY, "no memory to check the header");
-  nk_status status = nk_gguf_parse(&model.gguf, c->header, c->header_bytes, c->header_bytes + c->data_bytes, &more, error);
-  if (status == NK_STATUS_OK) status = nk_config_read(&model.config, &model.gguf, problems, error);
+  nk_status status = nk_gguf_parse(&gguf, c->header, c->header_bytes, c->header_bytes + c->data_bytes, &more, error);
+  if (status == NK_STATUS_OK) status = nk_config_read(&model.config, &gguf, problems, error);
   if (status == NK_STATUS_OK && model.config.arch != NULL) {
-    status = nk_model_bind(&model, &model.gguf, 1, &arena, &binding, problems, error);
+    status = nk_model_bind(&model, &gguf, 1, &arena, &binding, problems, error);
   }
   if (status == NK_STATUS_OK && problems->count > 0) {
     status = nk_fail(error, NK_STATUS_UNSUPPORTED, "the converted model could not be run: %s", problems->text[0]);
   }
-  if (status == NK_STATUS_OK) status = nk_tokenizer_create(&tokenizer, &model.gguf, error);
+  if (status == NK_STATUS_OK) status = nk_tokenizer_create(&tokenizer, &gguf, error);
   nk_tokenizer_free(tokenizer);
   nk_binding_free(&binding);
-  nk_gguf_free(&model.gguf);
+  nk_gguf_free(&gguf);
   free(problems);
   return status;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-nk_arena nk_arena_measure(void) { return (nk_arena){.base = NULL, .size = 0, .used = 0}; }
+nk_arena nk_arena_measure(void) { return (nk_arena){.base = NULL, .size = 0, .used = 0, .lent = NULL}; }
 
 /* The piece and its rounded size. */
 static void *take(nk_arena *arena, uint64_t count, uint64_t bytes, uint64_t *size) {
@@ -18,11 +18,25 @@ static void *take(nk_arena *arena, uint64_t count, uint64_t bytes, uint64_t *siz
     arena->used = UINT64_MAX;
     return NULL;
   }
+  if (arena->lent_size > 0 && wanted <= arena->lent_size - arena->lent_used) {
+    arena->lent_used += wanted;
+    if (arena->lent == NULL) return NULL;
+    *size = wanted;
+    return arena->lent + (arena->lent_used - wanted);
+  }
   uint64_t start = arena->used;
   arena->used += wanted;
   if (arena->base == NULL || arena->used > arena->size) return NULL;
   *size = wanted;
   return arena->base + start;
+}
+
+void nk_arena_lend(nk_arena *arena, void *memory, uint64_t bytes) {
+  /* What alignment may cost is left away wherever the block begins, so that measuring needs no address. */
+  uint64_t past = memory == NULL ? 0 : (uintptr_t)memory % NK_ARENA_ALIGN;
+  arena->lent = memory == NULL ? NULL : (uint8_t *)memory + (past == 0 ? 0 : NK_ARENA_ALIGN - past);
+  arena->lent_size = bytes < NK_ARENA_ALIGN ? 0 : (bytes - NK_ARENA_ALIGN) / NK_ARENA_ALIGN * NK_ARENA_ALIGN;
+  arena->lent_used = 0;
 }
 
 void *nk_arena_take(nk_arena *arena, uint64_t count, uint64_t bytes) {

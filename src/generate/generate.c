@@ -72,9 +72,9 @@ static nk_status allocate(nk_generation *g, nk_error *error) {
   uint64_t stream_bytes = nk_text_stream_bytes(g->options.stops, g->options.n_stops, g->max_piece);
   uint64_t sampler_bytes = nk_sampler_bytes(vocab);
   bool wants_logprobs = g->options.logprobs != UINT32_MAX;
+  g->sampler_memory = sampler_bytes > SIZE_MAX ? NULL : malloc((size_t)sampler_bytes); /* the largest finds a gap first */
   g->sequence = malloc((size_t)context * sizeof *g->sequence);
   g->drawn = malloc((size_t)g->max_tokens * sizeof *g->drawn);
-  g->sampler_memory = sampler_bytes > SIZE_MAX ? NULL : malloc((size_t)sampler_bytes);
   g->stream_memory = stream_bytes > SIZE_MAX ? NULL : malloc((size_t)stream_bytes);
   g->piece = malloc(g->max_piece);
   bool whole =

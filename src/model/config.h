@@ -46,7 +46,7 @@ typedef struct nk_rope_config {
 
 typedef struct nk_config {
   const nk_arch *arch; /* NULL: unknown architecture (then it is among the problems and the rest is zero) */
-  nk_text arch_name;
+  nk_text arch_name; /* in the header, and in the table of architectures once the model is whole */
   uint32_t n_layers, width /* d */, n_ff, n_heads, n_kv_heads, head_dim, n_rot;
   uint32_t n_conv;    /* layers that mix tokens by a short convolution instead of attention */
   uint32_t conv_taps; /* tokens that such a convolution sees: its own and those before it */

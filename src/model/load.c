@@ -49,8 +49,7 @@ struct nk_loader {
 void nk_model_free(nk_model *model) {
   if (model == NULL) return;
   nk_tokenizer_free(model->tokenizer);
-  nk_gguf_free(&model->gguf);
-  free(model->header);
+  free(model->spare);
   nk_arena_free(&model->weights);
   free(model);
 }
@@ -121,8 +120,12 @@ void nk_loader_header_hash(const nk_loader *loader, uint8_t digest[32]) {
 
 /* ---- Headers ----------------------------------------------------------------------------------------------------- */
 
-/* Room for `bytes` in a part's header buffer. */
+/* Room for `bytes` in a part's header buffer. WebAssembly's allocator extends a block into what it already has behind it,
+   but moves the block rather than let the memory grow, and what it moved from lies idle ever after: so there is room behind
+   it first. */
 static nk_status reserve(part *p, uint64_t bytes, nk_error *error) {
+  void *volatile room = bytes > SIZE_MAX ? NULL : malloc((size_t)bytes); /* volatile: a compiler leaves the pair away */
+  free(room);
   uint8_t *grown = bytes > SIZE_MAX ? NULL : realloc(p->buffer, bytes == 0 ? 1 : (size_t)bytes);
   if (grown == NULL) {
     return nk_fail(error, NK_STATUS_MEMORY, "no memory for a header of %llu bytes", (unsigned long long)bytes);
@@ -474,32 +477,26 @@ nk_status nk_loader_take(nk_loader *loader, nk_model **out, nk_error *error) {
   nk_model *model = loader->model;
   nk_status status = check_rope_factors(model, error);
   if (status != NK_STATUS_OK) return status;
+  /* The buffers of the load go before the tokenizer comes, and the header after it, which has copies of what it needs. */
+  free(loader->staging);
+  free(loader->order);
+  loader->staging = NULL;
+  loader->order = NULL;
   part *first = &loader->parts[0];
-  /* The header stays (token texts point into it) without the bytes that came after it. Moving it moves what points into it,
-     so the table is made anew. */
-  uint64_t bytes = first->gguf.header_bytes, more = 0;
-  nk_gguf_free(&first->gguf);
-  status = reserve(first, bytes, error);
-  if (status != NK_STATUS_OK) return status;
-  status = nk_gguf_parse(&model->gguf, first->buffer, bytes, first->file.bytes, &more, error);
-  if (status != NK_STATUS_OK) return status;
-  if (more > 0) {
-    nk_gguf_free(&model->gguf);
-    return nk_fail(error, NK_STATUS_INTERNAL, "the header grew while it was read");
-  }
-  model->header = first->buffer;
-  model->header_bytes = bytes;
-  first->buffer = NULL;
-  first->available = 0;
-  (void)nk_gguf_get_text(&model->gguf, "general.architecture", &model->config.arch_name, NULL);
-  if (nk_gguf_find(&model->gguf, "tokenizer.ggml.model") != NULL) {
-    status = nk_tokenizer_create(&model->tokenizer, &model->gguf, error);
+  if (nk_gguf_find(&first->gguf, "tokenizer.ggml.model") != NULL) {
+    status = nk_tokenizer_create(&model->tokenizer, &first->gguf, error);
     if (status != NK_STATUS_OK) return status;
     if (nk_tokenizer_vocab(model->tokenizer) > model->vocab) {
       return nk_fail(error, NK_STATUS_FORMAT, "the tokenizer has %u tokens, but token_embd.weight has only %u rows",
                      nk_tokenizer_vocab(model->tokenizer), model->vocab);
     }
   }
+  const char *name = model->config.arch->name;
+  model->config.arch_name = (nk_text){name, (uint32_t)strlen(name)};
+  model->spare = first->buffer;
+  model->spare_bytes = first->available;
+  first->buffer = NULL;
+  first->available = 0;
   loader->model = NULL;
   *out = model;
   return NK_STATUS_OK;

@@ -42,7 +42,7 @@ uint64_t nk_loader_total(const nk_loader *loader);
    on a measuring arena: sizes hold, pointers don't. */
 typedef struct nk_load_plan {
   uint64_t weights_bytes; /* packed weights and vectors */
-  uint64_t header_bytes;  /* header buffers that stay */
+  uint64_t header_bytes;  /* the first header's buffer, which stays as the model's spare memory */
   uint64_t tokenizer_bytes;
   uint64_t staging_bytes; /* the buffer and the further parts' headers: given back when loading is over */
 } nk_load_plan;

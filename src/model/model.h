@@ -1,9 +1,9 @@
 /*
- * model.h: a model in memory: its weights, packed, hung into layers; its tokenizer; its file's header.
+ * model.h: a model in memory: its weights, packed, hung into layers; its tokenizer.
  *
  * Data flows one way: file → packed weights (here) → block (run/) → logits → tokens. A model is immutable once loaded.
- * Memory: one weights arena (layers, vectors, packed matrices), the header buffer (token texts and names point into it),
- * and the tokenizer's block. nk_model_free frees all three.
+ * Memory: one weights arena (layers, vectors, packed matrices), the tokenizer's block, and the buffer in which the file's
+ * header was: nothing of it is needed once the model is whole, and a session may be lent it. nk_model_free frees all three.
  */
 #ifndef NOOK_MODEL_MODEL_H
 #define NOOK_MODEL_MODEL_H
@@ -62,9 +62,8 @@ typedef struct nk_model {
   uint32_t vocab;
   uint64_t parameters;
 
-  nk_gguf gguf; /* of the first file */
-  uint8_t *header;
-  uint64_t header_bytes;
+  uint8_t *spare; /* [spare_bytes] free memory: what held the header */
+  uint64_t spare_bytes;
   uint64_t file_bytes; /* of all files */
   nk_arena weights;
 } nk_model;

@@ -50,7 +50,7 @@ struct nk_session {
   float *qkv;         /* [batch, q + 2 kv]; in a layer with a short convolution [batch, 3 d] */
   float *h;           /* [part, max(d, q)] a branch's input; attention's output */
   float *branch;      /* [part, d] a branch's output */
-  float *ff;          /* [part, 2 ff] gate | up; [part, ff] without a gate */
+  float *ff;          /* [part, 2 ff] gate | up; [part, ff] without a gate; a decoder's is qkv's memory */
   uint8_t *act;       /* quantized input of the current products */
   float *logits;      /* [logit_rows, vocab] */
   float *head_in;     /* [logit_rows, d] */

@@ -41,6 +41,15 @@ static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine
   uint32_t act_cols = (uint32_t)((widest + NK_ACT_BLOCK - 1) / NK_ACT_BLOCK * NK_ACT_BLOCK);
   uint32_t head_cols = (uint32_t)((largest(d, c->embed_width) + NK_ACT_BLOCK - 1) / NK_ACT_BLOCK * NK_ACT_BLOCK);
   uint64_t threads = nk_pool_threads(machine->pool);
+  /* The largest come first: spare memory is filled best that way. */
+  /* A decoder has read qkv before it writes ff, in every layer; an encoder's later parts wait in qkv meanwhile. */
+  uint64_t qkv = all * largest(q + 2 * kv, c->n_conv > 0 ? 3 * d : 0), ff = m * 2 * c->n_ff;
+  s->qkv = nk_arena_take(arena, c->arch->encoder ? qkv : largest(qkv, ff), sizeof *s->qkv);
+  s->ff = c->arch->encoder ? nk_arena_take(arena, ff, sizeof *s->ff) : s->qkv;
+  s->x = nk_arena_take(arena, all * d, sizeof *s->x);
+  s->h = nk_arena_take(arena, m * largest(largest(d, q), c->embed_width), sizeof *s->h);
+  s->branch = nk_arena_take(arena, largest(m, s->logit_rows) * largest(d, c->embed_width), sizeof *s->branch);
+  s->act = nk_arena_take(arena, nk_act_bytes(machine->ops, (uint32_t)m, act_cols), 1);
   s->tokens = nk_arena_take(arena, s->options.context, sizeof *s->tokens);
   s->frequencies = nk_arena_take(arena, c->n_rot / 2 + 1, sizeof *s->frequencies);
   s->turns = nk_arena_take(arena, all * c->n_rot, sizeof *s->turns);
@@ -48,12 +57,6 @@ static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine
     s->local_frequencies = nk_arena_take(arena, c->n_rot / 2 + 1, sizeof *s->frequencies);
     s->local_turns = nk_arena_take(arena, all * c->n_rot, sizeof *s->turns);
   }
-  s->x = nk_arena_take(arena, all * d, sizeof *s->x);
-  s->h = nk_arena_take(arena, m * largest(largest(d, q), c->embed_width), sizeof *s->h);
-  s->qkv = nk_arena_take(arena, all * largest(q + 2 * kv, c->n_conv > 0 ? 3 * d : 0), sizeof *s->qkv);
-  s->branch = nk_arena_take(arena, largest(m, s->logit_rows) * largest(d, c->embed_width), sizeof *s->branch);
-  s->ff = nk_arena_take(arena, m * 2 * c->n_ff, sizeof *s->ff);
-  s->act = nk_arena_take(arena, nk_act_bytes(machine->ops, (uint32_t)m, act_cols), 1);
   uint64_t vocab = c->arch->encoder ? 0 : s->model->vocab;
   s->logits = nk_arena_take_raw(arena, s->logit_rows * vocab, sizeof *s->logits);
   s->head_in = nk_arena_take(arena, s->logit_rows * d, sizeof *s->head_in);
@@ -79,6 +82,7 @@ nk_session_plan nk_session_measure(const nk_model *model, const nk_machine *mach
   resolve(&s, model, options);
   nk_arena kv = nk_arena_measure(), work = nk_arena_measure();
   carve_kv(&s, &kv);
+  nk_arena_lend(&work, NULL, options->spare_bytes);
   carve_work(&s, &work, machine);
   return (nk_session_plan){.kv_bytes = kv.used, .work_bytes = work.used, .batch = s.options.batch,
                            .logit_rows = s.logit_rows};
@@ -91,7 +95,9 @@ nk_status nk_session_create(nk_session **out, const nk_model *model, const nk_ma
   if (s == NULL) return nk_fail(error, NK_STATUS_MEMORY, "no memory for a session");
   resolve(s, model, options);
   nk_arena measure = nk_arena_measure();
+  uint64_t spare = options->spare == NULL ? 0 : options->spare_bytes;
   carve_kv(s, &measure);
+  nk_arena_lend(&measure, NULL, spare);
   carve_work(s, &measure, machine);
   nk_status status = nk_arena_allocate(&s->memory, measure.used, "the session (cache and buffers)", error);
   if (status != NK_STATUS_OK) {
@@ -100,6 +106,7 @@ nk_status nk_session_create(nk_session **out, const nk_model *model, const nk_ma
   }
   s->machine = machine;
   carve_kv(s, &s->memory);
+  nk_arena_lend(&s->memory, options->spare, spare);
   carve_work(s, &s->memory, machine);
   const nk_config *c = &model->config;
   if (c->arch->rope != NK_ROPE_NONE) {

@@ -27,12 +27,14 @@ typedef struct nk_session_options {
   uint32_t batch;   /* tokens of a batch (an encoder: of a part) at most; 0: NK_BATCH_DEFAULT */
   nk_kv_type kv;
   bool float_activations; /* matrices multiply float32 activations instead of int8 ones */
+  void *spare;            /* memory for some of the buffers, the caller's as long as the session lives; NULL to measure */
+  uint64_t spare_bytes;   /* of one session at a time */
 } nk_session_options;
 
 typedef struct nk_session nk_session;
 
-/* Bytes of the cache and of the buffers of a session, and the batch that it would use. Needs a bound model (measured is
-   enough). Saturates at UINT64_MAX. */
+/* Bytes of the cache and of the buffers of a session (without what spare memory holds), and the batch that it would use.
+   Needs a bound model (measured is enough). Saturates at UINT64_MAX. */
 typedef struct nk_session_plan {
   uint64_t kv_bytes, work_bytes;
   uint32_t batch, logit_rows;

@@ -42,6 +42,15 @@ nk_status nk_charsmap_open(nk_charsmap *map, const nk_gguf *gguf, nk_error *erro
   return NK_STATUS_OK;
 }
 
+size_t nk_charsmap_bytes(const nk_charsmap *map) { return (size_t)4 * map->n_units + map->n_texts; }
+
+void nk_charsmap_move(nk_charsmap *map, uint8_t *bytes) {
+  if (map->units == NULL) return;
+  memcpy(bytes, map->units, nk_charsmap_bytes(map));
+  map->units = bytes;
+  map->texts = (const char *)bytes + (size_t)4 * map->n_units;
+}
+
 nk_text nk_charsmap_find(const nk_charsmap *map, const uint8_t *bytes, size_t n) {
   const nk_text none = {NULL, 0};
   if (map->n_units == 0) return none;

@@ -17,13 +17,16 @@
 #define NK_CHARSMAP_MAX_REPLACEMENT 255u /* bytes of one replacement (the longest of NFKC has 33) */
 
 typedef struct nk_charsmap {
-  const uint8_t *units;      /* [4 * n_units], little-endian, unaligned, in the header buffer */
+  const uint8_t *units;      /* [4 * n_units], little-endian, unaligned, in the header buffer until it is moved */
   const char *texts;         /* [n_texts], the last of them 0; likewise */
   uint32_t n_units, n_texts; /* n_units 0: nothing is replaced */
 } nk_charsmap;
 
 /* Missing: an empty map, OK. FORMAT: the key holds no such map. */
 nk_status nk_charsmap_open(nk_charsmap *map, const nk_gguf *gguf, nk_error *error);
+/* Trie and replacements, which stand together: their bytes, and their copy to `bytes`, where the map then is. */
+size_t nk_charsmap_bytes(const nk_charsmap *map);
+void nk_charsmap_move(nk_charsmap *map, uint8_t *bytes);
 /* The replacement of the shortest key that `bytes` [n] begin with; bytes NULL: there is none. */
 nk_text nk_charsmap_find(const nk_charsmap *map, const uint8_t *bytes, size_t n);
 

@@ -34,10 +34,10 @@ enum {
 /* ---- Vocabulary (vocab.c) -------------------------------------------------------------------------------------- */
 
 typedef struct nk_vocab {
-  const uint8_t *texts; /* the array's value in the header buffer */
-  uint32_t *offsets;    /* [n] from texts to each token's length field */
-  uint8_t *types;       /* [n] NK_TOKEN_* */
-  uint32_t *slots;      /* [mask + 1] id + 1 of tokens that text may become; 0: free */
+  char *texts;       /* all tokens' bytes, one behind the other */
+  uint32_t *offsets; /* [n + 1] where each token's begin, and where the last one's end */
+  uint8_t *types;    /* [n] NK_TOKEN_* */
+  uint32_t *slots;   /* [mask + 1] id + 1 of tokens that text may become; 0: free */
   uint32_t n, mask;
   uint32_t longest; /* bytes of the longest token in slots */
 } nk_vocab;
@@ -64,20 +64,24 @@ uint32_t nk_vocab_scan(const nk_vocab *vocab, const char *text);
 
 /* Scores and byte tokens of SentencePiece's two models (spm.c). */
 
-/* tokenizer.ggml.scores: [n] f32, little-endian, unaligned, in the header buffer. FORMAT where they are not n. */
-nk_status nk_scores_get(const nk_gguf *gguf, uint32_t n, const uint8_t **scores, nk_error *error);
-/* A finite number, whatever the file says: others would unsettle every order. */
-float nk_score_at(const uint8_t *scores, uint32_t id);
+/* Carves [n] scores. FORMAT where tokenizer.ggml.scores has not n. */
+nk_status nk_scores_lay_out(float **scores, const nk_gguf *gguf, uint32_t n, nk_arena *arena, nk_error *error);
+/* Finite numbers, whatever the file says: others would unsettle every order. */
+void nk_scores_fill(float *scores, const nk_gguf *gguf, uint32_t n);
 /* ids [256] of the tokens <0xHH> of type BYTE, NK_NONE where there is none. */
 void nk_bytes_fill(uint32_t ids[256], const nk_vocab *vocab);
 
 /* ---- Special tokens in text (special.c) ------------------------------------------------------------------------ */
+
+#define NK_MAX_RUN 64u /* spaces of a user-defined token that stands for a run of them (Gemma's have 2 to 31) */
 
 typedef struct nk_specials {
   uint32_t *ids;       /* [n] CONTROL, UNKNOWN and USER tokens, sorted by their bytes */
   uint32_t n, room;    /* n <= room, which was carved */
   uint32_t n_user;     /* of them USER */
   uint32_t first[257]; /* ids[first[b] .. first[b + 1]) begin with byte b */
+  /* The USER token of n spaces, NK_NONE where there is none; longest_run 0: of no n, or U+2581 is no space here. */
+  uint32_t runs[NK_MAX_RUN + 1], longest_run;
 } nk_specials;
 
 /* True for tokens that nk_specials_fill takes in. */
@@ -87,6 +91,11 @@ void nk_specials_fill(nk_specials *specials, const nk_vocab *vocab);
    only with `user`. *length is its bytes; NK_NONE: there is none. */
 uint32_t nk_specials_match(const nk_specials *specials, const nk_vocab *vocab, const uint8_t *text, size_t at, size_t end,
                            size_t trusted_end, bool user, size_t *length);
+
+/* Of SentencePiece's vocabularies, in which U+2581 is a space: finds the runs. */
+void nk_specials_find_runs(nk_specials *specials, const nk_vocab *vocab);
+/* The token of a run of spaces at text[at] that has a U+2581 among them; *length is its bytes; NK_NONE: there is none. */
+uint32_t nk_specials_run(const nk_specials *specials, const uint8_t *text, size_t at, size_t end, size_t *length);
 
 /* ---- Encoding -------------------------------------------------------------------------------------------------- */
 
@@ -124,15 +133,16 @@ typedef struct nk_bpe {
 } nk_bpe;
 
 typedef struct nk_spm {
-  const uint8_t *scores; /* [n_vocab] f32, little-endian, unaligned, in the header buffer */
+  float *scores;         /* [n_vocab] finite */
   uint32_t byte_id[256]; /* NK_NONE: the vocabulary has no token for it */
   uint32_t unknown;      /* for what has neither a token nor byte tokens; NK_NONE: that is left out */
   bool space_prefix;     /* a space is put before a text, and behind a special token */
 } nk_spm;
 
 typedef struct nk_unigram {
-  const uint8_t *scores; /* as above */
-  nk_charsmap charsmap;
+  float *scores;        /* as above */
+  nk_charsmap charsmap; /* in the arena, like all else */
+  uint8_t *map_bytes;   /* what it is copied to */
   uint8_t *filter;      /* [filter_mask + 1 bits] 1 at the hash of every beginning of a token */
   uint32_t filter_mask; /* a power of two, less 1 */
   uint32_t byte_id[256];
@@ -156,6 +166,7 @@ typedef struct nk_tokenizer_kind {
   /* Text without special tokens; before it stands nothing or one of those. */
   nk_status (*encode)(const nk_tokenizer *tokenizer, const uint8_t *bytes, size_t length, nk_sink *sink,
                       nk_scratch *scratch, nk_error *error);
+  bool marks; /* U+2581 in a text is a space */
   /* Bytes of a token that is neither control, unknown nor user-defined. */
   size_t (*piece)(const nk_tokenizer *tokenizer, uint32_t id, char *out, size_t capacity);
 } nk_tokenizer_kind;

@@ -4,6 +4,11 @@
  * The special tokens lie sorted by their bytes. A match narrows the range of those that agree with the text, a byte at a
  * time, by binary search: at most NK_TOKENIZER_MAX_SPECIAL steps at each place, and none where no token begins with that
  * byte.
+ *
+ * Runs of spaces   Gemma has user-defined tokens for 2 to 31 spaces, which GGUF writes with spaces where the vocabulary had
+ *            U+2581. A U+2581 in a text is a space to the model, so it takes part in a run. As in Hugging Face's tokenizer,
+ *            whose ids these are, two or more of them that stand together are a run of their own, and one alone is as good
+ *            as a space.
  */
 #include "tokenizer/internal.h"
 
@@ -106,6 +111,39 @@ uint32_t nk_specials_match(const nk_specials *specials, const nk_vocab *vocab, c
     if (byte < least || byte > most) break;
     if (byte > least) low = lower_bound(specials, vocab, low, high, depth, byte);
     if (byte < most) high = lower_bound(specials, vocab, low, high, depth, byte + 1);
+  }
+  return found;
+}
+
+void nk_specials_find_runs(nk_specials *specials, const nk_vocab *vocab) {
+  for (uint32_t n = 0; n <= NK_MAX_RUN; n++) specials->runs[n] = NK_NONE;
+  for (uint32_t at = specials->first[' ']; at < specials->first[' ' + 1]; at++) {
+    uint32_t id = specials->ids[at], n = 0;
+    nk_text text = nk_vocab_text(vocab, id);
+    while (n < text.length && text.bytes[n] == ' ') n++;
+    if (n < text.length || n < 2 || n > NK_MAX_RUN || !is_user(vocab, id)) continue;
+    specials->runs[n] = id;
+    if (n > specials->longest_run) specials->longest_run = n;
+  }
+}
+
+static bool is_mark(const uint8_t *text, size_t at, size_t end) {
+  return end - at >= 3 && text[at] == 0xE2 && text[at + 1] == 0x96 && text[at + 2] == 0x81;
+}
+
+uint32_t nk_specials_run(const nk_specials *specials, const uint8_t *text, size_t at, size_t end, size_t *length) {
+  bool together = is_mark(text, at, end) && is_mark(text, at + 3, end), marked = false;
+  uint32_t found = NK_NONE;
+  size_t place = at;
+  for (uint32_t n = 1; n <= specials->longest_run && place < end; n++) {
+    bool mark = is_mark(text, place, end);
+    if (!mark && (together || text[place] != ' ')) break;
+    if (mark && !together && is_mark(text, place + 3, end)) break;
+    marked = marked || mark;
+    place += mark ? 3 : 1;
+    if (!marked || specials->runs[n] == NK_NONE) continue;
+    found = specials->runs[n];
+    *length = place - at;
   }
   return found;
 }

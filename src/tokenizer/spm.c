@@ -57,7 +57,7 @@ static size_t piece(const nk_tokenizer *tokenizer, uint32_t id, char *out, size_
 
 /* ---- Building ------------------------------------------------------------------------------------------------- */
 
-nk_status nk_scores_get(const nk_gguf *gguf, uint32_t n, const uint8_t **scores, nk_error *error) {
+nk_status nk_scores_lay_out(float **scores, const nk_gguf *gguf, uint32_t n, nk_arena *arena, nk_error *error) {
   const nk_gguf_pair *pair;
   nk_status status = nk_gguf_get_array(gguf, "tokenizer.ggml.scores", NK_GGUF_F32, &pair, error);
   if (status != NK_STATUS_OK) return status;
@@ -65,17 +65,17 @@ nk_status nk_scores_get(const nk_gguf *gguf, uint32_t n, const uint8_t **scores,
     return nk_fail(error, NK_STATUS_FORMAT, "the key tokenizer.ggml.scores has %llu entries for %u tokens",
                    (unsigned long long)(pair == NULL ? 0 : pair->count), n);
   }
-  *scores = pair->value;
+  *scores = nk_arena_take_raw(arena, n, sizeof **scores);
   return NK_STATUS_OK;
 }
 
-float nk_score_at(const uint8_t *scores, uint32_t id) {
-  const uint8_t *bytes = scores + (size_t)4 * id;
-  uint32_t bits = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-  float score;
-  memcpy(&score, &bits, sizeof score);
-  if (!(score > -3e38f)) return -3e38f; /* NaN too */
-  return score < 3e38f ? score : 3e38f;
+void nk_scores_fill(float *scores, const nk_gguf *gguf, uint32_t n) {
+  const nk_gguf_pair *pair = nk_gguf_find(gguf, "tokenizer.ggml.scores");
+  for (uint32_t id = 0; id < n; id++) {
+    float score = (float)nk_gguf_number_at(pair, id);
+    if (!(score > -3e38f)) score = -3e38f; /* NaN too */
+    scores[id] = score < 3e38f ? score : 3e38f;
+  }
 }
 
 void nk_bytes_fill(uint32_t ids[256], const nk_vocab *vocab) {
@@ -88,9 +88,8 @@ void nk_bytes_fill(uint32_t ids[256], const nk_vocab *vocab) {
 }
 
 static nk_status lay_out(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena *arena, nk_error *error) {
-  (void)arena;
   nk_spm *spm = &tokenizer->spm;
-  nk_status status = nk_scores_get(gguf, tokenizer->vocab.n, &spm->scores, error);
+  nk_status status = nk_scores_lay_out(&spm->scores, gguf, tokenizer->vocab.n, arena, error);
   if (status == NK_STATUS_OK) {
     status = nk_gguf_get_bool(gguf, "tokenizer.ggml.add_space_prefix", true, &spm->space_prefix, error);
   }
@@ -120,6 +119,7 @@ static void mark_strips(nk_vocab *vocab) {
 static nk_status fill(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_error *error) {
   nk_spm *spm = &tokenizer->spm;
   nk_vocab *vocab = &tokenizer->vocab;
+  nk_scores_fill(spm->scores, gguf, vocab->n);
   nk_bytes_fill(spm->byte_id, vocab);
   /* A control token must not come out of text, not even as the unknown one. */
   if (spm->unknown != NK_NONE && nk_vocab_type(vocab, spm->unknown) == NK_TOKEN_CONTROL) spm->unknown = NK_NONE;
@@ -177,7 +177,7 @@ static void propose(const nk_tokenizer *tokenizer, const uint8_t *text, const sy
   if (right == NK_NONE) return;
   uint32_t length = symbols[left].length + symbols[right].length;
   uint32_t id = nk_vocab_find(&tokenizer->vocab, text + symbols[left].start, length, NULL, 0);
-  if (id != NK_NONE) push(heap, (candidate){nk_score_at(tokenizer->spm.scores, id), left, length});
+  if (id != NK_NONE) push(heap, (candidate){tokenizer->spm.scores[id], left, length});
 }
 
 static void put_symbol(const nk_tokenizer *tokenizer, const uint8_t *text, size_t length, nk_sink *sink) {
@@ -241,6 +241,7 @@ static nk_status encode(const nk_tokenizer *tokenizer, const uint8_t *bytes, siz
 const nk_tokenizer_kind nk_tokenizer_spm = {
     .model = "llama",
     .name = "spm",
+    .marks = true,
     .lay_out = lay_out,
     .fill = fill,
     .encode = encode,

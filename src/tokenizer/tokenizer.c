@@ -138,6 +138,7 @@ nk_status nk_tokenizer_create(nk_tokenizer **out, const nk_gguf *gguf, nk_error 
     return status;
   }
   nk_specials_fill(&tokenizer->specials, &tokenizer->vocab);
+  if (tokenizer->kind->marks) nk_specials_find_runs(&tokenizer->specials, &tokenizer->vocab);
   tokenizer->arena = arena;
   *out = tokenizer;
   return NK_STATUS_OK;
@@ -183,6 +184,18 @@ static size_t trusted_end(joined *text, size_t at) {
   return text->spans[text->span].parse_special && at < text->end ? text->end : at;
 }
 
+/* The longest special token at `at`, control tokens up to `trusted`. */
+static uint32_t longest_at(const nk_tokenizer *tokenizer, const joined *text, size_t at, size_t end, size_t trusted,
+                           size_t *length) {
+  const nk_specials *specials = &tokenizer->specials;
+  size_t of_run = 0;
+  uint32_t id = nk_specials_match(specials, &tokenizer->vocab, text->text, at, end, trusted, true, length);
+  uint32_t run = nk_specials_run(specials, text->text, at, end, &of_run);
+  if (run == NK_NONE || (id != NK_NONE && *length >= of_run)) return id;
+  *length = of_run;
+  return run;
+}
+
 /* The special token at `at`. A user-defined one may run across spans, yet not over the beginning of a control token, or
    text from outside could swallow the end of its own turn. */
 static uint32_t special_at(const nk_tokenizer *tokenizer, joined *text, size_t at, size_t *length) {
@@ -190,7 +203,7 @@ static uint32_t special_at(const nk_tokenizer *tokenizer, joined *text, size_t a
   const nk_vocab *vocab = &tokenizer->vocab;
   size_t trusted = trusted_end(text, at), end = text->length;
   for (;;) {
-    uint32_t id = nk_specials_match(specials, vocab, text->text, at, end, trusted, true, length);
+    uint32_t id = longest_at(tokenizer, text, at, end, trusted, length);
     if (id == NK_NONE || nk_vocab_type(vocab, id) != NK_TOKEN_USER || at + *length <= text->end) return id;
     joined ahead = *text;
     size_t place = text->end, ignored;
@@ -214,7 +227,8 @@ static nk_status encode_text(const nk_tokenizer *tokenizer, joined *text, bool a
   size_t begin = 0, length = 0;
   for (size_t at = 0; search && at < text->length;) {
     const uint32_t *first = tokenizer->specials.first + text->text[at];
-    uint32_t id = first[0] == first[1] ? NK_NONE : special_at(tokenizer, text, at, &length);
+    bool none = first[0] == first[1] && !(text->text[at] == 0xE2 && tokenizer->specials.longest_run > 0);
+    uint32_t id = none ? NK_NONE : special_at(tokenizer, text, at, &length);
     if (id == NK_NONE) {
       at++;
       continue;

@@ -1,7 +1,7 @@
 /*
  * tokenizer.h: text to token ids and back.
  *
- * Made from a GGUF header's tokenizer.ggml.* keys; keeps pointers into that header buffer (token texts are not copied).
+ * Made from a GGUF header's tokenizer.ggml.* keys, of which it keeps copies: the header is not needed afterwards.
  * One nk_tokenizer is immutable after creation and may be used by several threads.
  *
  * Spans    Text comes as spans {bytes, length, parse_special}. Control tokens are recognized only inside spans with

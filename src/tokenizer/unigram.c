@@ -34,7 +34,7 @@ static size_t piece(const nk_tokenizer *tokenizer, uint32_t id, char *out, size_
 static nk_status lay_out(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena *arena, nk_error *error) {
   nk_unigram *unigram = &tokenizer->unigram;
   uint32_t n = tokenizer->vocab.n;
-  nk_status status = nk_scores_get(gguf, n, &unigram->scores, error);
+  nk_status status = nk_scores_lay_out(&unigram->scores, gguf, n, arena, error);
   if (status == NK_STATUS_OK) status = nk_charsmap_open(&unigram->charsmap, gguf, error);
   if (status == NK_STATUS_OK) {
     status = nk_gguf_get_bool(gguf, "tokenizer.ggml.add_space_prefix", true, &unigram->space_prefix, error);
@@ -46,6 +46,7 @@ static nk_status lay_out(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_arena 
     status = nk_tokenizer_get_id(gguf, "tokenizer.ggml.unknown_token_id", n, &unigram->unknown, error);
   }
   if (status != NK_STATUS_OK) return status;
+  unigram->map_bytes = nk_arena_take_raw(arena, nk_charsmap_bytes(&unigram->charsmap), 1);
   uint32_t bits = 512;
   while (bits / FILTER_BITS < n) bits *= 2; /* n <= 2^20: at most 2^26 */
   unigram->filter_mask = bits - 1;
@@ -71,17 +72,19 @@ static bool takes_part(unsigned type, uint32_t length) {
 }
 
 static nk_status fill(nk_tokenizer *tokenizer, const nk_gguf *gguf, nk_error *error) {
-  (void)gguf, (void)error;
+  (void)error;
   nk_unigram *unigram = &tokenizer->unigram;
   nk_vocab *vocab = &tokenizer->vocab;
   double lowest = 0;
   bool any = false;
+  nk_scores_fill(unigram->scores, gguf, vocab->n);
+  nk_charsmap_move(&unigram->charsmap, unigram->map_bytes);
   nk_bytes_fill(unigram->byte_id, vocab);
   for (uint32_t id = 0; id < vocab->n; id++) {
     unsigned type = nk_vocab_type(vocab, id);
     if (type == NK_TOKEN_UNKNOWN && unigram->unknown == NK_NONE) unigram->unknown = id;
     if (type == NK_TOKEN_NORMAL) {
-      double score = (double)nk_score_at(unigram->scores, id);
+      double score = (double)unigram->scores[id];
       if (!any || score < lowest) lowest = score;
       any = true;
     }
@@ -193,7 +196,7 @@ static void extend(const nk_tokenizer *tokenizer, const uint8_t *text, size_t n,
     if (id == NK_NONE) continue;
     unsigned type = nk_vocab_type(vocab, id);
     if (!takes_part(type, (uint32_t)(end - at))) continue;
-    double score = type == NK_TOKEN_USER ? 0 : (double)nk_score_at(unigram->scores, id);
+    double score = type == NK_TOKEN_USER ? 0 : (double)unigram->scores[id];
     reach(paths, end, base + score, (uint32_t)at, id);
   }
   /* Where a token covers the character alone, that one counts more and stays. */

@@ -1,9 +1,9 @@
 /*
  * vocab.c: the token texts and the way from a text to its token.
  *
- * Texts stay where they are, in the header buffer; a token is an offset there. The hash table is open addressing with
- * linear probing over ids. Tokens that text must never become (control, unknown, byte) are not in it, so neither a merge
- * nor a word can produce one.
+ * Texts are copied one behind the other, so that the header can go; a token is an offset there. The hash table is open
+ * addressing with linear probing over ids. Tokens that text must never become (control, unknown, byte) are not in it, so
+ * neither a merge nor a word can produce one.
  */
 #include "tokenizer/internal.h"
 
@@ -50,18 +50,18 @@ nk_status nk_vocab_lay_out(nk_vocab *vocab, const nk_gguf *gguf, nk_arena *arena
   vocab->n = (uint32_t)tokens->count;
   uint32_t slots = nk_slots_for(vocab->n);
   vocab->mask = slots - 1;
-  vocab->texts = tokens->value;
-  vocab->offsets = nk_arena_take(arena, vocab->n, sizeof *vocab->offsets);
+  /* strings[n] - strings[0] is the array's size: 8 bytes of length and the text of each. */
+  uint64_t text_bytes = (uint64_t)(tokens->strings[vocab->n] - tokens->strings[0]) - 8 * (uint64_t)vocab->n;
+  vocab->texts = nk_arena_take_raw(arena, text_bytes, 1);
+  vocab->offsets = nk_arena_take(arena, (uint64_t)vocab->n + 1, sizeof *vocab->offsets);
   vocab->types = nk_arena_take(arena, vocab->n, sizeof *vocab->types);
   vocab->slots = nk_arena_take(arena, slots, sizeof *vocab->slots);
   return NK_STATUS_OK;
 }
 
 nk_text nk_vocab_text(const nk_vocab *vocab, uint32_t id) {
-  const uint8_t *field = vocab->texts + vocab->offsets[id];
-  /* u64 length, bytes; the GGUF reader has checked that it is at most NK_GGUF_MAX_STRING and inside the buffer. */
-  uint32_t length = (uint32_t)field[0] | (uint32_t)field[1] << 8 | (uint32_t)field[2] << 16 | (uint32_t)field[3] << 24;
-  return (nk_text){(const char *)(field + 8), length};
+  uint32_t start = vocab->offsets[id];
+  return (nk_text){vocab->texts + start, vocab->offsets[id + 1] - start};
 }
 
 static uint64_t hash_of(uint64_t hash, const uint8_t *bytes, size_t n) {
@@ -114,7 +114,9 @@ nk_status nk_vocab_fill(nk_vocab *vocab, const nk_gguf *gguf, nk_error *error) {
   if (status == NK_STATUS_OK) status = nk_gguf_get_array(gguf, "tokenizer.ggml.token_type", NK_GGUF_I32, &types, error);
   if (status != NK_STATUS_OK) return status;
   for (uint32_t id = 0; id < vocab->n; id++) {
-    vocab->offsets[id] = tokens->strings[id];
+    nk_text given_text = nk_gguf_text_at(tokens, id);
+    if (given_text.length > 0) memcpy(vocab->texts + vocab->offsets[id], given_text.bytes, given_text.length);
+    vocab->offsets[id + 1] = vocab->offsets[id] + given_text.length;
     int64_t given = types == NULL ? NK_TOKEN_NORMAL : nk_gguf_integer_at(types, id);
     unsigned type = given >= NK_TOKEN_NORMAL && given <= NK_TOKEN_BYTE ? (unsigned)given : NK_TOKEN_NORMAL;
     nk_text text = nk_vocab_text(vocab, id);

@@ -321,7 +321,7 @@ static void the_planned_memory_is_small(void **state) {
   uint64_t smollm2 = planned_bytes(FIXTURES "vocab-smollm2.gguf"),
            llama3 = planned_bytes(FIXTURES "ggml-vocab-llama-bpe.gguf");
   assert_true(smollm2 > 1000000 && smollm2 < 2500000);
-  assert_true(llama3 > 5000000 && llama3 < 8000000);
+  assert_true(llama3 > 5000000 && llama3 < 9000000); /* texts and merges included */
 }
 
 /* ---- Pre-tokenizers -------------------------------------------------------------------------------------------- */

@@ -104,6 +104,54 @@ static void issue_25969_a_byte_token_without_two_hex_digits_is_text(void **state
   free(made.bytes);
 }
 
+/* Gemma's user-defined tokens for runs of spaces; in a text U+2581 is a space, too. */
+static header begin_runs(void) {
+  static const char *const tokens[] = {"<unk>", "\u2581", "a", "  ", "   ", " <c>"};
+  header made = begin_spm(tokens, (const int32_t[]){2, 1, 1, 4, 4, 3}, (const float[]){0, -1, -2, -1000, -1000, 0}, 6);
+  header_bool(&made, "tokenizer.ggml.add_space_prefix", false);
+  return made;
+}
+
+static void a_mark_that_stands_for_a_space_takes_part_in_a_run_of_spaces(void **state) {
+  (void)state;
+  const struct {
+    const char *text;
+    int32_t ids[4];
+    size_t n;
+  } cases[] = {
+      {"\u2581", {1}, 1},
+      {"\u2581\u2581", {3}, 1},
+      {" \u2581", {3}, 1},
+      {"\u2581 ", {3}, 1},
+      {" \u2581 ", {4}, 1},
+      {"  \u2581a", {4, 2}, 2},
+      {"a\u2581a", {2, 1, 2}, 3},
+      {" \u2581\u2581", {1, 3}, 2}, /* together they are a run of their own */
+      {"\u2581\u2581 a", {3, 1, 2}, 3},
+      {"\u2581\u2581\u2581\u2581", {4, 1}, 2},
+      {"\u2581\u2581\u2581\u2581 ", {4, 3}, 2}, /* what is left over of them is one alone */
+      {"   \u2581", {4, 1}, 2},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    header made = begin_runs();
+    assert_gives(&made, cases[i].text, false, cases[i].ids, cases[i].n);
+  }
+}
+
+static void a_run_with_a_mark_does_not_take_the_beginning_of_a_control_token(void **state) {
+  (void)state;
+  header made = begin_runs();
+  nk_tokenizer *tokenizer;
+  nk_error error = {0};
+  assert_int_equal(create_from(&made, &tokenizer, &error), NK_STATUS_OK);
+  const nk_span spans[] = {{"\u2581 ", 4, false}, {" <c>", 4, true}};
+  id_list list = encode_spans(tokenizer, spans, 2, false);
+  assert_ids(list, (const int32_t[]){3, 5}, 2, "a mark, a space, and a control token that begins with one");
+  free(list.ids);
+  nk_tokenizer_free(tokenizer);
+  free(made.bytes);
+}
+
 static void scores_that_are_no_numbers_or_missing_do_no_harm(void **state) {
   (void)state;
   union {
@@ -203,6 +251,8 @@ int main(void) {
       cmocka_unit_test(every_id_of_bge_is_that_of_its_own_tokenizer),
       cmocka_unit_test(the_best_score_is_merged_first_and_of_equal_ones_the_leftmost),
       cmocka_unit_test(issue_25969_a_byte_token_without_two_hex_digits_is_text),
+      cmocka_unit_test(a_mark_that_stands_for_a_space_takes_part_in_a_run_of_spaces),
+      cmocka_unit_test(a_run_with_a_mark_does_not_take_the_beginning_of_a_control_token),
       cmocka_unit_test(scores_that_are_no_numbers_or_missing_do_no_harm),
       cmocka_unit_test(a_megabyte_of_one_letter_is_encoded),
       cmocka_unit_test(phi_3_s_special_tokens_take_the_white_space_after_them_along),

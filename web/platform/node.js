@@ -5,7 +5,7 @@
  * process; set in a worker thread it takes effect there as well (tried with Node 20.20). Where it does not, the probe
  * says no and the base build runs.
  */
-import { readFile } from 'node:fs/promises'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import v8 from 'node:v8'
@@ -16,6 +16,30 @@ import { FsStorage } from '../cache/fs.js'
 import { FsSource } from '../sources/fs.js'
 
 let prepared = false
+
+/**
+ * A file's bytes, in the buffer of a WebAssembly.Memory: that comes from the system and goes back to it. A Buffer of some
+ * hundred KiB comes from malloc, and glibc takes its release as a sign that every thread should keep as much for later:
+ * 1 to 2 MB, for good.
+ * @param {string} path
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+function readWhole(path) {
+  const file = openSync(path, 'r')
+  try {
+    const { size } = fstatSync(file)
+    const { buffer } = new WebAssembly.Memory({ initial: Math.ceil(size / 65536) })
+    const bytes = new Uint8Array(buffer, 0, size)
+    for (let done = 0; done < size;) {
+      const got = readSync(file, bytes, done, size - done, done)
+      if (got === 0) throw new Error('it became shorter while it was read')
+      done += got
+    }
+    return bytes
+  } finally {
+    closeSync(file)
+  }
+}
 
 /** @type {import('./browser.js').Host} */
 export const nodeHost = {
@@ -44,8 +68,7 @@ export const nodeHost = {
     }
     const path = address.startsWith('file:') ? fileURLToPath(address) : address
     try {
-      const bytes = await readFile(path)
-      return /** @type {ArrayBuffer} */ (bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
+      return readWhole(path)
     } catch (error) {
       throw new NookError('internal', `The engine is missing: ${path}.`, {
         cause: error,
