@@ -78,6 +78,17 @@ static inline f4 f4_sums(f4 a, f4 b, f4 c, f4 d) {
   F4_EACH((all[i_].lane[0] + all[i_].lane[1]) + (all[i_].lane[2] + all[i_].lane[3]));
 }
 
+/* Rows to columns: v[i].lane[j] and v[j].lane[i] change places. */
+static inline void f4_transpose(f4 *v) {
+  for (int i = 0; i < 4; i++) {
+    for (int j = 0; j < i; j++) {
+      float x = v[i].lane[j];
+      v[i].lane[j] = v[j].lane[i];
+      v[j].lane[i] = x;
+    }
+  }
+}
+
 /* Four halves (bits) to floats: exponent and mantissa moved into place, then rescaled by 2^112; exact, subnormals too. */
 static inline f4 f4_from_f16(const uint16_t *p) {
   f4 r;

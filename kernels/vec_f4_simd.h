@@ -68,6 +68,13 @@ static inline f4 f4_sums(f4 a, f4 b, f4 c, f4 d) {
   return wasm_f32x4_add(wasm_i32x4_shuffle(ab, cd, 0, 2, 4, 6), wasm_i32x4_shuffle(ab, cd, 1, 3, 5, 7));
 }
 
+static inline void f4_transpose(f4 *v) {
+  v128_t a = wasm_i32x4_shuffle(v[0], v[1], 0, 4, 1, 5), b = wasm_i32x4_shuffle(v[0], v[1], 2, 6, 3, 7);
+  v128_t c = wasm_i32x4_shuffle(v[2], v[3], 0, 4, 1, 5), d = wasm_i32x4_shuffle(v[2], v[3], 2, 6, 3, 7);
+  v[0] = wasm_i64x2_shuffle(a, c, 0, 2), v[1] = wasm_i64x2_shuffle(a, c, 1, 3);
+  v[2] = wasm_i64x2_shuffle(b, d, 0, 2), v[3] = wasm_i64x2_shuffle(b, d, 1, 3);
+}
+
 static inline f4 f4_from_f16(const uint16_t *p) {
   v128_t wide = wasm_i32x4_load16x4(p);
   v128_t moved = wasm_v128_and(wasm_i32x4_shl(wide, 13), wasm_i32x4_splat((int32_t)0x8fffe000u));

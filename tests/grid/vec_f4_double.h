@@ -40,6 +40,16 @@ static inline f4 f4_sums(f4 a, f4 b, f4 c, f4 d) {
   F4_EACH((all[i_].lane[0] + all[i_].lane[1]) + (all[i_].lane[2] + all[i_].lane[3]));
 }
 
+static inline void f4_transpose(f4 *v) {
+  for (int i = 0; i < 4; i++) {
+    for (int j = 0; j < i; j++) {
+      double x = v[i].lane[j];
+      v[i].lane[j] = v[j].lane[i];
+      v[j].lane[i] = x;
+    }
+  }
+}
+
 static inline d4 d4_zero(void) { return f4_splat(0); }
 static inline d4 d4_add_f4(d4 s, f4 a) { return f4_add(s, a); }
 static inline d4 d4_add_square(d4 s, f4 a, double m) { F4_EACH(s.lane[i_] + (a.lane[i_] - m) * (a.lane[i_] - m)); }
