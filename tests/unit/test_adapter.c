@@ -98,6 +98,21 @@ static void default_slots_are_peft_s(void **state) {
   }
 }
 
+static void each_slot_is_the_linear_of_its_name(void **state) {
+  (void)state;
+  nk_model *model = tiny_model("llama"), *fused = tiny_model("phi3");
+  const nk_layer *l = &model->layers[1], *f = &fused->layers[0];
+  const nk_linear *expected[NK_SLOT_COUNT] = {&l->qkv[0], &l->qkv[1], &l->qkv[2], &l->attn_out, &l->gate, &l->up, &l->down};
+  const nk_linear *of_fused[NK_SLOT_COUNT] = {&f->qkv[0], NULL, NULL, &f->attn_out, &f->gate, NULL, &f->down};
+  for (uint32_t s = 0; s < NK_SLOT_COUNT; s++) {
+    assert_ptr_equal(nk_layer_slot(l, (nk_slot)s), expected[s]);
+    assert_ptr_equal(nk_layer_slot(f, (nk_slot)s), of_fused[s]);
+  }
+  assert_null(nk_layer_slot(l, NK_SLOT_COUNT));
+  nk_model_free(model);
+  nk_model_free(fused);
+}
+
 /* ---- What sits where --------------------------------------------------------------------------------------------- */
 
 static void assert_layout(const nk_adapter *adapter, const nk_model *model) {
@@ -248,11 +263,12 @@ static void a_layer_without_attention_has_no_prefix_and_no_k(void **state) {
 static void lora_begins_uniform_and_zero_and_ia3_at_one(void **state) {
   (void)state;
   nk_model *model = tiny_model("llama");
-  nk_adapter *lora = make(model, &(nk_adapter_config){.rank = 64});
+  nk_adapter *lora = make(model, &(nk_adapter_config){.rank = 48});
   nk_adapter *ia3 = make(model, &(nk_adapter_config){.method = NK_METHOD_IA3});
   assert_int_equal(nk_adapter_initialize(lora, model, 1, NULL, 0, &error), NK_STATUS_OK);
   assert_int_equal(nk_adapter_initialize(ia3, model, 1, NULL, 0, &error), NK_STATUS_OK);
   for (uint64_t i = 0; i < ia3->n_values; i++) assert_true(ia3->values[i] == 1.0f);
+  assert_memory_not_equal(lora->slots[NK_SLOT_Q].a, lora->slots[NK_SLOT_COUNT + NK_SLOT_Q].a, 48 * 64 * sizeof(float));
   for (uint32_t p = 0; p < lora->n_params; p++) {
     const nk_param *param = &lora->params[p];
     uint32_t n = param->rows * param->cols;
@@ -426,6 +442,7 @@ int main(void) {
       cmocka_unit_test(every_row_of_the_table_is_whole),
       cmocka_unit_test(every_decoder_architecture_has_default_slots_and_a_tiny_model_here),
       cmocka_unit_test(default_slots_are_peft_s),
+      cmocka_unit_test(each_slot_is_the_linear_of_its_name),
       cmocka_unit_test(every_method_fits_every_decoder_and_points_into_one_array),
       cmocka_unit_test(slots_layers_rank_and_scale_are_as_asked),
       cmocka_unit_test(what_the_model_has_not_and_numbers_out_of_range_are_refused),

@@ -6,6 +6,7 @@
 
 #include "adapt/lora_gguf.h"
 #include "adapt/names.h"
+#include "adapt/targets.h"
 #include "convert/family.h"
 
 static nk_error error;
@@ -358,6 +359,59 @@ static void paths_of_other_classes_and_of_none(void **state) {
   nk_model_free(model);
 }
 
+/* The slots of a layer as bits. */
+static uint32_t bits_of(const nk_slot_shape *shapes, uint32_t layer) {
+  uint32_t bits = 0;
+  for (uint32_t s = 0; s < NK_SLOT_COUNT; s++) {
+    const nk_slot_shape *shape = &shapes[layer * NK_SLOT_COUNT + s];
+    bits |= (shape->rank == 4 && shape->alpha > 2.9 && shape->alpha < 3.1 ? 1u : 0u) << s;
+  }
+  return bits;
+}
+
+static void words_of_people_become_slots(void **state) {
+  (void)state;
+  static const struct {
+    const char *model, *words[2];
+    uint32_t first, second; /* slots of the first two layers */
+  } cases[] = {
+      {"llama", {"q_proj", "v_proj"}, BIT(Q) | BIT(V), BIT(Q) | BIT(V)},
+      {"llama", {"q", "attn_out"}, BIT(Q) | BIT(ATTN_OUT), BIT(Q) | BIT(ATTN_OUT)},
+      {"llama", {"mlp.up_proj", "model.layers.1.self_attn.k_proj"}, BIT(UP), BIT(UP) | BIT(K)},
+      {"gptneox", {"all-linear", "down"}, BIT(Q) | BIT(ATTN_OUT) | BIT(UP) | BIT(DOWN),
+       BIT(Q) | BIT(ATTN_OUT) | BIT(UP) | BIT(DOWN)},
+      {"gpt2", {"c_proj", "c_attn"}, BIT(Q) | BIT(ATTN_OUT) | BIT(DOWN), BIT(Q) | BIT(ATTN_OUT) | BIT(DOWN)},
+      {"gpt2", {"mlp.c_proj", "down"}, BIT(DOWN), BIT(DOWN)},
+  };
+  const nk_slot_shape shape = {4, 3.0};
+  nk_slot_shape shapes[4 * NK_SLOT_COUNT];
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    nk_model *model = tiny_model(cases[i].model);
+    memset(shapes, 0xff, sizeof shapes);
+    nk_status status = nk_adapter_targets(model, cases[i].words, 2, NULL, &shape, shapes, &error);
+    if (status != NK_STATUS_OK) fail_msg("%s", error.text);
+    assert_int_equal(bits_of(shapes, 0), cases[i].first);
+    assert_int_equal(bits_of(shapes, 1), cases[i].second);
+    const uint8_t second[2] = {0, 1};
+    assert_int_equal(nk_adapter_targets(model, cases[i].words, 2, second, &shape, shapes, &error), NK_STATUS_OK);
+    assert_int_equal(bits_of(shapes, 0), 0);
+    assert_int_equal(bits_of(shapes, 1), cases[i].second);
+    nk_adapter *adapter;
+    nk_adapter_config config = {.method = NK_METHOD_LORA, .pattern = shapes};
+    assert_int_equal(nk_adapter_create(&adapter, model, &config, &error), NK_STATUS_OK);
+    assert_int_equal(adapter->config.slots, cases[i].second);
+    nk_adapter_free(adapter);
+    nk_model_free(model);
+  }
+  static const char *const bad[] = {"query", "", "proj", "_proj", "model.layers.2.self_attn.q_proj", "lm_head", "Q"};
+  nk_model *model = tiny_model("llama");
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    assert_int_equal(nk_adapter_targets(model, &bad[i], 1, NULL, &shape, shapes, &error), NK_STATUS_DATA);
+    assert_non_null(strstr(error.text, "there are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"));
+  }
+  nk_model_free(model);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_number_of_peft_s_folders_is_where_it_belongs),
@@ -365,6 +419,7 @@ int main(void) {
       cmocka_unit_test(llama_cpp_s_conversion_and_the_folder_are_the_same_adapter),
       cmocka_unit_test(names_agree_with_the_converter_s),
       cmocka_unit_test(paths_of_other_classes_and_of_none),
+      cmocka_unit_test(words_of_people_become_slots),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
