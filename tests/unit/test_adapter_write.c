@@ -77,6 +77,27 @@ static void every_method_of_every_decoder_goes_through_peft_s_files_and_back(voi
   }
 }
 
+static void layers_are_told_by_number_and_modules_by_their_last_word(void **state) {
+  (void)state;
+  nk_model *model = tiny_model("gemma3");
+  uint8_t layers[6] = {0, 1, 0, 0, 1, 0};
+  nk_adapter *adapter = random_adapter(model, &(nk_adapter_config){.layers = layers}, 1);
+  nk_bytes config, tensors;
+  assert_int_equal(nk_peft_write(adapter, model, &config, &tensors, &error), NK_STATUS_OK);
+  cJSON *json = cJSON_ParseWithLength((const char *)config.data, (size_t)config.length);
+  char *numbers = cJSON_PrintUnformatted(cJSON_GetObjectItem(json, "layers_to_transform"));
+  char *modules = cJSON_PrintUnformatted(cJSON_GetObjectItem(json, "target_modules"));
+  assert_string_equal(numbers, "[1,4]");
+  assert_string_equal(modules, "[\"q_proj\",\"v_proj\"]");
+  cJSON_free(numbers);
+  cJSON_free(modules);
+  cJSON_Delete(json);
+  free(config.data);
+  free(tensors.data);
+  nk_adapter_free(adapter);
+  nk_model_free(model);
+}
+
 /* Odd layouts: some layers alone; slots that differ from layer to layer; ranks and scales of their own. */
 static void uneven_adapters_go_through_peft_s_files_and_back(void **state) {
   (void)state;
@@ -299,6 +320,7 @@ int main(int argc, char **argv) {
   if (argc > 1) return write_all(argv[1]);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_method_of_every_decoder_goes_through_peft_s_files_and_back),
+      cmocka_unit_test(layers_are_told_by_number_and_modules_by_their_last_word),
       cmocka_unit_test(uneven_adapters_go_through_peft_s_files_and_back),
       cmocka_unit_test(lora_of_every_decoder_goes_through_gguf_and_back),
       cmocka_unit_test(gguf_has_one_alpha_and_b_makes_up_for_it),
