@@ -76,7 +76,9 @@ int bench_prepare(uint32_t format, uint32_t rows, uint32_t cols, uint32_t m) {
 /* 0: the ISA is here and agrees with its specification. */
 int bench_check(int isa) {
   const nk_ops *ops = nk_ops_get((nk_isa)isa);
-  return ops == NULL ? -1 : (int)nk_kernels_check(ops, NULL);
+  if (ops == NULL) return -1;
+  nk_status status = nk_kernels_check(ops, NULL);
+  return (int)(status != NK_STATUS_OK ? status : nk_vec_check(nk_vec_get((nk_isa)isa), NULL));
 }
 
 /* Sums the 64-bit words of `bytes` bytes: as fast as they come. */

@@ -134,7 +134,7 @@ static void dense_tn(nk_real *y, size_t ldy, const nk_real *a, size_t lda, const
   dense_sum(y, ldy, a, lda, true, b, ldb, n, k, m, add);
 }
 
-/* y[i, j] (+)= the dot products, k long, of all m rows i of a with the rows b[j], j < cols <= 4; b[j] = b[0] beyond them. */
+/* y[i, j] (+)= the dot products, k long, of the m rows i of a with the rows b[j], j < cols <= 4; b[j] = b[0] beyond. */
 static void dense_dots(nk_real *y, size_t ldy, const nk_real *a, size_t lda, const nk_real *const *b, uint32_t m,
                        uint32_t cols, uint32_t k, bool add) {
   const nk_real *b0 = b[0], *b1 = b[1], *b2 = b[2], *b3 = b[3];

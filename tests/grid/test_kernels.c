@@ -330,7 +330,7 @@ static void products_beyond_the_blocks_of_their_loops_are_the_same(void **state)
   for (uint32_t i = 0; i < 4; i++) {
     const nk_format *format = nk_format_find(i % 2 == 0 ? 0 : 3); /* F32, Q4_1 */
     uint32_t rows = i < 2 ? 2 * NK_PANEL_T_R + 11 : 19, cols = i < 2 ? 40 : NK_PANEL_K + 72;
-    cell c = {format, i < 2 ? RANDOM : WHOLE, rows, cols - cols % format->block, NK_TOKENS_T + (i < 2 ? 7 : 4), 3};
+    cell c = {format, RANDOM, rows, cols - cols % format->block, NK_TOKENS_T + (i < 2 ? 7 : 4), 3};
     uint8_t *blocks = make_blocks(format, c.rows, c.cols, c.content);
     nk_matrix w = make_matrix(format, c.rows, c.cols, blocks);
     reference ref = make_reference(&w, blocks);
