@@ -121,6 +121,8 @@ void nk_adapter_free(nk_adapter *adapter); /* NULL is fine */
    normal(0, 1), or, with ids [n_ids > 0], the embeddings of the ids, repeated to its length. */
 nk_status nk_adapter_initialize(nk_adapter *adapter, const nk_model *model, uint64_t seed, const int32_t *ids,
                                 uint32_t n_ids, nk_error *error);
+/* Another of the same shape and values, without the card. ADAPTER_MISMATCH when it is not one of the model's. */
+nk_status nk_adapter_copy(nk_adapter **out, const nk_model *model, const nk_adapter *from, nk_error *error);
 /* Recomputes `key` after values changed. */
 void nk_adapter_rekey(nk_adapter *adapter);
 /* DATA when a value is Inf or NaN (the message says where), ADAPTER_MISMATCH when sizes are not the model's. */

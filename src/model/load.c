@@ -207,6 +207,7 @@ nk_status nk_loader_plan(nk_loader *loader, nk_load_plan *plan, nk_error *error)
   plan->header_bytes = loader->parts[0].available;
   if (model->config.arch == NULL) return NK_STATUS_OK;
   nk_arena measure = nk_arena_measure();
+  nk_loader_header_hash(loader, model->header_hash);
   status = nk_model_bind(model, loader->ggufs, loader->n_parts, &measure, &loader->binding, &loader->problems, error);
   if (status != NK_STATUS_OK) return status;
   plan->weights_bytes = measure.used;

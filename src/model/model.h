@@ -65,10 +65,14 @@ typedef struct nk_model {
   uint8_t *spare; /* [spare_bytes] free memory: what held the header */
   uint64_t spare_bytes;
   uint64_t file_bytes; /* of all files */
+  uint8_t header_hash[32]; /* SHA-256 of the first file's header */
   nk_arena weights;
 } nk_model;
 
 void nk_model_free(nk_model *model); /* NULL is fine */
+/* Which model this is, for what is made for it: SHA-256 of the header's and of the beginning, middle and end of every
+   matrix as it is packed. The same in every build; a few milliseconds. */
+void nk_model_identity(const nk_model *model, uint8_t digest[32]);
 
 /* ---- Binding: which tensor of the file goes where ---------------------------------------------------------------- */
 

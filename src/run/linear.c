@@ -43,3 +43,53 @@ void nk_linear_forward(const nk_machine *machine, bool int8, float *y, size_t ld
   pieces = pieces == 1 ? 1 : 4 * pieces; /* small pieces even out threads of unequal speed */
   nk_pool_run(machine->pool, groups, (groups + pieces - 1) / pieces, product_task, &p);
 }
+
+/* ---- Backward ------------------------------------------------------------------------------------------------------ */
+
+#define TRANSPOSED_GRAIN 2u /* pieces of NK_ACT_BLOCK columns */
+#define WEIGHT_GRAIN 16u    /* rows */
+
+typedef struct gradient {
+  const nk_machine *machine;
+  const nk_linear *linear;
+  float *dx, *dw, *db;
+  const float *dy, *x;
+  size_t lddx, lddy, ldx;
+  uint32_t m, rows, cols;
+  uint8_t *scratch;
+} gradient;
+
+static void inputs_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
+  const gradient *g = argument;
+  uint8_t *scratch = g->scratch + thread * (size_t)nk_gemm_t_scratch_bytes();
+  nk_gemm_t_f32(g->machine->ops, g->dx, g->lddx, &g->linear->matrix, g->dy, g->lddy, g->m, begin * NK_ACT_BLOCK,
+                (end - begin) * NK_ACT_BLOCK, scratch);
+}
+
+void nk_linear_backward(const nk_machine *machine, float *dx, size_t lddx, const nk_linear *linear, const float *dy,
+                        size_t lddy, uint32_t m, uint8_t *scratch) {
+  gradient g = {.machine = machine, .linear = linear, .dx = dx, .lddx = lddx, .dy = dy, .lddy = lddy, .m = m,
+                .scratch = scratch};
+  uint32_t pieces = (linear->matrix.cols + NK_ACT_BLOCK - 1) / NK_ACT_BLOCK;
+  uint32_t grain = nk_pool_threads(machine->pool) == 1 ? pieces : TRANSPOSED_GRAIN;
+  nk_pool_run(machine->pool, pieces, grain, inputs_task, &g);
+}
+
+static void weights_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
+  (void)thread;
+  const gradient *g = argument;
+  if (g->dw != NULL) {
+    g->machine->vec->dense_tn(g->dw + (size_t)begin * g->cols, g->cols, g->dy + begin, g->lddy, g->x, g->ldx, g->m,
+                              end - begin, g->cols, true);
+  }
+  if (g->db != NULL)
+    for (uint32_t t = 0; t < g->m; t++) g->machine->vec->add(g->db + begin, g->dy + t * g->lddy + begin, end - begin);
+}
+
+void nk_linear_weights_backward(const nk_machine *machine, float *dw, float *db, const float *dy, size_t lddy,
+                                uint32_t rows, const float *x, size_t ldx, uint32_t cols, uint32_t m) {
+  if (dw == NULL && db == NULL) return;
+  gradient g = {.machine = machine, .dw = dw, .db = db, .dy = dy, .lddy = lddy, .x = x, .ldx = ldx, .m = m, .rows = rows,
+                .cols = cols};
+  nk_pool_run(machine->pool, rows, WEIGHT_GRAIN, weights_task, &g);
+}

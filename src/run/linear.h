@@ -20,4 +20,11 @@ typedef struct nk_linear_input {
 void nk_linear_forward(const nk_machine *machine, bool int8, float *y, size_t ldy, const nk_linear *linear,
                        nk_linear_input *in);
 
+/* dx [m, cols] += dy [m, rows] W, in float32 through the packed weights. scratch: nk_gemm_t_scratch_bytes() a thread. */
+void nk_linear_backward(const nk_machine *machine, float *dx, size_t lddx, const nk_linear *linear, const float *dy,
+                        size_t lddy, uint32_t m, uint8_t *scratch);
+/* dw [rows, cols] += dyᵀ x, db [rows] += Σ dy (NULL: not wanted): of a weight that is trained. */
+void nk_linear_weights_backward(const nk_machine *machine, float *dw, float *db, const float *dy, size_t lddy,
+                                uint32_t rows, const float *x, size_t ldx, uint32_t cols, uint32_t m);
+
 #endif

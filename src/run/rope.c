@@ -44,15 +44,24 @@ void nk_rope_turns(float *turns, const float *frequencies, uint32_t n_rot, uint3
   }
 }
 
-void nk_rope_forward(float *x, const float *turns, uint32_t n_rot, nk_rope_pairs pairs) {
+/* u = a cos - b sin, v = b cos + a sin; with -sin, the transposed turn. */
+static void turn(float *x, const float *turns, uint32_t n_rot, nk_rope_pairs pairs, float sign) {
   if (pairs == NK_ROPE_NONE) return;
   uint32_t half = n_rot / 2;
   for (uint32_t i = 0; i < half; i++) {
     float *a = pairs == NK_ROPE_ADJACENT ? &x[2 * i] : &x[i];
     float *b = pairs == NK_ROPE_ADJACENT ? &x[2 * i + 1] : &x[i + half];
-    float cosine = turns[2 * i], sine = turns[2 * i + 1];
+    float cosine = turns[2 * i], sine = sign * turns[2 * i + 1];
     float u = *a * cosine - *b * sine, v = *b * cosine + *a * sine;
     *a = u;
     *b = v;
   }
+}
+
+void nk_rope_forward(float *x, const float *turns, uint32_t n_rot, nk_rope_pairs pairs) {
+  turn(x, turns, n_rot, pairs, 1.0f);
+}
+
+void nk_rope_backward(float *dx, const float *turns, uint32_t n_rot, nk_rope_pairs pairs) {
+  turn(dx, turns, n_rot, pairs, -1.0f);
 }

@@ -16,7 +16,8 @@ void nk_rope_frequencies(float *frequencies, uint32_t n_rot, const nk_rope_confi
 /* turns [n_rot / 2][2] = (cos, sin) · factor of every pair at `position`. */
 void nk_rope_turns(float *turns, const float *frequencies, uint32_t n_rot, uint32_t position, float factor);
 
-/* Turns one head x [head_dim] in place. */
+/* Turns one head x [head_dim] in place; and the gradient of that, also in place. */
 void nk_rope_forward(float *x, const float *turns, uint32_t n_rot, nk_rope_pairs pairs);
+void nk_rope_backward(float *dx, const float *turns, uint32_t n_rot, nk_rope_pairs pairs);
 
 #endif

@@ -20,10 +20,8 @@ static uint32_t choose_batch(const nk_config *c, uint32_t context, uint32_t want
   return batch > context ? context : batch;
 }
 
-/* Tokens that x and qkv have room for: a batch, which in an encoder is the whole text. */
-static uint32_t batch_room(const nk_session *s) {
-  return s->model->config.arch->encoder ? s->options.context : s->options.batch;
-}
+/* Tokens that x and qkv have room for: a batch, which may be a whole text. */
+static uint32_t batch_room(const nk_session *s) { return nk_whole(s) ? s->options.context : s->options.batch; }
 
 static uint32_t choose_logit_rows(const nk_model *model) {
   uint32_t vocab = model->config.arch->encoder ? 0 : model->vocab; /* rows of hidden states are short */
@@ -42,10 +40,10 @@ static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine
   uint32_t head_cols = (uint32_t)((largest(d, c->embed_width) + NK_ACT_BLOCK - 1) / NK_ACT_BLOCK * NK_ACT_BLOCK);
   uint64_t threads = nk_pool_threads(machine->pool);
   /* The largest come first: spare memory is filled best that way. */
-  /* A decoder has read qkv before it writes ff, in every layer; an encoder's later parts wait in qkv meanwhile. */
+  /* A decoder has read qkv before it writes ff, in every layer; where a batch has parts, later ones wait in qkv. */
   uint64_t qkv = all * largest(q + 2 * kv, c->n_conv > 0 ? 3 * d : 0), ff = m * 2 * c->n_ff;
-  s->qkv = nk_arena_take(arena, c->arch->encoder ? qkv : largest(qkv, ff), sizeof *s->qkv);
-  s->ff = c->arch->encoder ? nk_arena_take(arena, ff, sizeof *s->ff) : s->qkv;
+  s->qkv = nk_arena_take(arena, nk_whole(s) ? qkv : largest(qkv, ff), sizeof *s->qkv);
+  s->ff = nk_whole(s) ? nk_arena_take(arena, ff, sizeof *s->ff) : s->qkv;
   s->x = nk_arena_take(arena, all * d, sizeof *s->x);
   s->h = nk_arena_take(arena, m * largest(largest(d, q), c->embed_width), sizeof *s->h);
   s->branch = nk_arena_take(arena, largest(m, s->logit_rows) * largest(d, c->embed_width), sizeof *s->branch);
@@ -66,7 +64,7 @@ static void carve_work(nk_session *s, nk_arena *arena, const nk_machine *machine
 
 static void carve_kv(nk_session *s, nk_arena *arena) {
   const nk_config *c = &s->model->config;
-  uint32_t layers = c->arch->encoder ? 1 : c->n_layers - c->n_conv; /* model.h, nk_layer's cache */
+  uint32_t layers = nk_whole(s) ? 1 : c->n_layers - c->n_conv; /* model.h, nk_layer's cache */
   nk_kv_carve(&s->kv, arena, s->options.kv, layers, c->n_kv_heads, c->head_dim, s->options.context);
   nk_conv_carve(&s->conv, arena, c->n_conv, c->conv_taps, c->width, s->options.context);
 }
@@ -127,8 +125,16 @@ void nk_session_free(nk_session *session) {
 
 /* ---- The sequence ------------------------------------------------------------------------------------------------ */
 
-uint32_t nk_session_length(const nk_session *s) { return s->length; }
-uint32_t nk_session_context(const nk_session *s) { return s->options.context; }
+/* Entries of a prompt before the first token, when it has been read whole; while training they are among the ids. */
+static uint32_t prompt_entries(const nk_session *s) { return s->options.training ? 0 : s->prompt_n; }
+
+/* Entries before the first token that are there. */
+static uint32_t before_tokens(const nk_session *s) {
+  return s->length < prompt_entries(s) ? s->length : prompt_entries(s);
+}
+
+uint32_t nk_session_length(const nk_session *s) { return s->length - before_tokens(s); }
+uint32_t nk_session_context(const nk_session *s) { return s->options.context - prompt_entries(s) - s->prefix_n; }
 uint32_t nk_session_batch(const nk_session *s) { return s->options.batch; }
 uint32_t nk_session_logit_rows(const nk_session *s) { return s->logit_rows; }
 const int32_t *nk_session_tokens(const nk_session *s) { return s->tokens; }
@@ -138,12 +144,14 @@ uint32_t nk_session_rows_count(const nk_session *s) { return s->rows_count; }
 
 uint32_t nk_session_match(const nk_session *s, const int32_t *ids, uint32_t n) {
   if (s->model->config.arch->encoder) return 0;
-  uint32_t limit = n < s->length ? n : s->length, i = 0;
+  uint32_t length = nk_session_length(s), before = before_tokens(s), limit = n < length ? n : length, i = 0;
   while (i < limit && s->tokens[i] == ids[i]) i++;
-  return nk_conv_resumable(&s->conv, i, s->length);
+  uint32_t there = nk_conv_resumable(&s->conv, before + i, s->length);
+  return there < before ? 0 : there - before;
 }
 
 void nk_session_trim(nk_session *s, uint32_t length) {
+  length += before_tokens(s);
   if (length < s->length) {
     length = nk_conv_resumable(&s->conv, length, s->length);
     nk_conv_resume(&s->conv, length, s->length);
@@ -154,19 +162,50 @@ void nk_session_trim(nk_session *s, uint32_t length) {
   s->rows_count = 0;
 }
 
+/* Forgets everything, the prompt's entries too. */
+static void forget(nk_session *s) {
+  nk_session_trim(s, 0);
+  nk_conv_resume(&s->conv, 0, s->length);
+  s->length = 0;
+}
+
 void nk_session_mark(nk_session *s) { nk_conv_mark(&s->conv, s->length); }
+
+nk_status nk_session_adapt(nk_session *s, const nk_adapter_set *adapters, nk_error *error) {
+  nk_status status = nk_adapter_set_check(adapters, s->model, error);
+  if (status != NK_STATUS_OK) return status;
+  const nk_adapter *prefix = NULL;
+  const float *prompt = NULL;
+  uint32_t prefix_n = nk_adapter_set_prefix(adapters, &prefix), prompt_n = nk_adapter_set_prompt(adapters, &prompt);
+  if ((uint64_t)prefix_n + prompt_n >= s->options.context) {
+    return nk_fail_hint(error, NK_STATUS_CONTEXT_FULL, "Load with a larger context.",
+                        "the adapter takes %u positions, and the context has %u", prefix_n + prompt_n, s->options.context);
+  }
+  uint64_t key = nk_adapter_set_key(adapters);
+  bool same = key == s->adapters_key && adapters->n == s->adapters.n;
+  if (!same) forget(s);
+  s->adapters = *adapters;
+  s->adapters_key = key;
+  s->prompt = prompt;
+  s->prefix = prefix;
+  s->prompt_n = prompt_n;
+  s->prefix_n = prefix_n;
+  return NK_STATUS_OK;
+}
 
 /* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 nk_status nk_session_feed(nk_session *s, const int32_t *ids, uint32_t n, uint32_t chunk, nk_error *error) {
   if (s->model->config.arch->encoder) nk_session_trim(s, 0);
-  if (n > s->options.context - s->length) {
+  uint32_t context = nk_session_context(s), taken = nk_session_length(s);
+  if (n > context - taken) {
     return nk_fail_hint(error, NK_STATUS_CONTEXT_FULL,
                         "Shorten the text, load with a larger context, or let the middle be dropped.",
-                        "%u tokens do not fit: %u of the context's %u are taken", n, s->length, s->options.context);
+                        "%u tokens do not fit: %u of the context's %u are taken", n, taken, context);
   }
+  int64_t lowest = s->options.training ? -(int64_t)s->prompt_n : 0;
   for (uint32_t i = 0; i < n; i++) {
-    if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->vocab) {
+    if (ids[i] < lowest || ids[i] >= (int64_t)s->model->vocab) {
       return nk_fail(error, NK_STATUS_DATA, "token %d at position %u is outside the vocabulary of %u", ids[i], i,
                      s->model->vocab);
     }
@@ -189,11 +228,15 @@ static uint32_t tokens_that_fit(const nk_session *s, uint32_t n, uint32_t seen) 
   return n < tokens ? n : (uint32_t)tokens;
 }
 
+/* The batch is of the prompt's vectors, which a sequence begins with; a training pass brings them among its ids. */
+static bool of_prompt(const nk_session *s) { return s->length < prompt_entries(s); }
+
 /* Attention's work grows with what was read before, and a stage of a layer is the smallest piece of a step: further on in a
    long sequence batches become smaller. That changes no bit. */
 static uint32_t next_batch(const nk_session *s) {
-  uint32_t left = s->feed_n - s->feed_done, n = left < s->feed_chunk ? left : s->feed_chunk;
-  return s->model->config.arch->encoder ? left : tokens_that_fit(s, n, n);
+  uint32_t left = of_prompt(s) ? s->prompt_n - s->length : s->feed_n - s->feed_done;
+  uint32_t n = left < s->feed_chunk ? left : s->feed_chunk;
+  return nk_whole(s) ? left : tokens_that_fit(s, n, n);
 }
 
 /* The part that begins at token `first` of the batch becomes the one in work. */
@@ -201,7 +244,7 @@ static void take_part(nk_session *s, uint32_t first) {
   uint32_t left = s->batch_n - first;
   s->part_first = first;
   s->part_n = left;
-  if (!s->model->config.arch->encoder) return;
+  if (!nk_whole(s)) return;
   s->part_n = tokens_that_fit(s, left < s->feed_chunk ? left : s->feed_chunk, s->batch_n);
 }
 
@@ -213,26 +256,32 @@ static void begin_batch(nk_session *s) {
   s->rows_count = 0;
   nk_kv_open(&s->kv, s->length, s->batch_n);
   for (take_part(s, 0);; take_part(s, s->part_first + s->part_n)) {
-    nk_embed(s, s->feed + s->feed_done);
+    nk_embed(s, of_prompt(s) ? NULL : s->feed + s->feed_done);
     if (s->part_first + s->part_n == s->batch_n) break;
   }
   take_part(s, 0);
   if (c->arch->rope == NK_ROPE_NONE) return;
   for (uint32_t t = 0; t < s->batch_n; t++) {
     size_t at = (size_t)t * c->n_rot;
-    nk_rope_turns(s->turns + at, s->frequencies, c->n_rot, s->length + t, c->rope.attn_factor);
-    if (c->local_base > 0.0f) nk_rope_turns(s->local_turns + at, s->local_frequencies, c->n_rot, s->length + t, 1.0f);
+    uint32_t position = nk_position_of(s, s->length + t);
+    nk_rope_turns(s->turns + at, s->frequencies, c->n_rot, position, c->rope.attn_factor);
+    if (c->local_base > 0.0f) nk_rope_turns(s->local_turns + at, s->local_frequencies, c->n_rot, position, 1.0f);
   }
 }
 
-static void end_batch(nk_session *s) {
-  memcpy(s->tokens + s->length, s->feed + s->feed_done, s->batch_n * sizeof *s->tokens);
-  s->rows_first = s->length;
-  s->rows_count = s->batch_n;
+/* True: tokens were read, not the prompt. */
+static bool end_batch(nk_session *s) {
+  bool tokens = !of_prompt(s);
+  if (tokens) {
+    s->rows_first = nk_session_length(s);
+    s->rows_count = s->batch_n;
+    memcpy(s->tokens + s->rows_first, s->feed + s->feed_done, s->batch_n * sizeof *s->tokens);
+    s->feed_done += s->batch_n;
+  }
   s->length += s->batch_n;
   nk_conv_enter(&s->conv);
-  s->feed_done += s->batch_n;
   s->batch_n = 0;
+  return tokens;
 }
 
 /* To the next piece of the batch: all its parts enter the cache before the first attends. False: it has been done. */
@@ -252,6 +301,23 @@ static bool advance(nk_session *s) {
   return ++s->layer < s->model->config.n_layers;
 }
 
+void nk_layer_begin(nk_session *s, uint32_t layer) {
+  s->layer = layer;
+  s->stage = NK_STAGE_ATTN_IN;
+  take_part(s, 0);
+}
+
+bool nk_layer_step(nk_session *s, uint64_t *products) {
+  const nk_layer *layer = &s->model->layers[s->layer];
+  uint32_t before = s->layer;
+  *products += nk_block_products(s, layer, s->stage);
+  nk_block_stage(s, layer, s->stage);
+  advance(s);
+  return s->layer == before;
+}
+
+void nk_part_begin(nk_session *s, uint32_t first) { take_part(s, first); }
+
 void nk_session_step(nk_session *s, bool *batch_done) {
   *batch_done = false;
   if (!nk_session_feeding(s)) return;
@@ -261,8 +327,7 @@ void nk_session_step(nk_session *s, bool *batch_done) {
     products += nk_block_products(s, layer, s->stage);
     nk_block_stage(s, layer, s->stage);
     if (advance(s)) continue;
-    end_batch(s);
-    *batch_done = true;
+    *batch_done = end_batch(s);
     return;
   }
 }

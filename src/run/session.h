@@ -11,7 +11,7 @@
 #ifndef NOOK_RUN_SESSION_H
 #define NOOK_RUN_SESSION_H
 
-#include "model/model.h"
+#include "adapt/adapter.h"
 #include "run/kv.h"
 #include "run/machine.h"
 
@@ -29,6 +29,7 @@ typedef struct nk_session_options {
   bool float_activations; /* matrices multiply float32 activations instead of int8 ones */
   void *spare;            /* memory for some of the buffers, the caller's as long as the session lives; NULL to measure */
   uint64_t spare_bytes;   /* of one session at a time */
+  bool training; /* a batch is a whole row of examples, in parts; one layer's cache serves all (gradient.h) */
 } nk_session_options;
 
 typedef struct nk_session nk_session;
@@ -45,10 +46,15 @@ nk_status nk_session_create(nk_session **out, const nk_model *model, const nk_ma
                             const nk_session_options *options, nk_error *error);
 void nk_session_free(nk_session *session);
 
+/* Applies these adapters from now on, which stay where they are (with their values unchanged) until others are applied. An
+   empty set restores the model. What was read with others is forgotten. Takes their vectors and positions from the context:
+   CONTEXT_FULL when nothing is left of it. See nk_adapter_set_check for other errors. */
+nk_status nk_session_adapt(nk_session *session, const nk_adapter_set *adapters, nk_error *error);
+
 /* ---- The sequence ---------------------------------------------------------------------------------------------------- */
 
 uint32_t nk_session_length(const nk_session *session); /* tokens in the cache */
-uint32_t nk_session_context(const nk_session *session);
+uint32_t nk_session_context(const nk_session *session); /* tokens that fit, beside an adapter's vectors */
 uint32_t nk_session_batch(const nk_session *session);
 uint32_t nk_session_logit_rows(const nk_session *session);
 const int32_t *nk_session_tokens(const nk_session *session); /* [length] */

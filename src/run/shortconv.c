@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include "run/pass.h"
+#include "run/way_back.h"
 
 /* ---- State --------------------------------------------------------------------------------------------------------- */
 
@@ -63,18 +63,21 @@ static void gate_task(void *argument, uint32_t begin, uint32_t end, uint32_t thr
   const conv_job *job = argument;
   size_t d = job->session->model->config.width;
   for (size_t t = begin; t < end; t++) {
-    float *b = job->session->qkv + t * 3 * d;
+    float *b = job->session->qkv + (job->session->part_first + t) * 3 * d;
     const float *x = b + 2 * d;
     for (size_t i = 0; i < d; i++) b[i] *= x[i];
   }
 }
 
-/* Column u [d] of the token that is `back` before token t of the part: of the part, or of the state. */
+/* Column u [d] of the token that is `back` before token t of the part: of the batch, or of the state; while training, when
+   batches begin anew and hold several sequences, zeros before the token's own. */
 static const float *column(const conv_job *job, size_t t, uint32_t back) {
   const nk_session *s = job->session;
   size_t d = s->model->config.width;
-  if (back <= t) return s->qkv + (t - back) * 3 * d;
   const nk_conv_state *conv = &s->conv;
+  t += s->part_first;
+  if (s->options.training && t - nk_start_of(s, (uint32_t)t) < back) return conv->live;
+  if (back <= t) return s->qkv + (t - back) * 3 * d;
   size_t before = back - t; /* 1: the last column of the state */
   return conv->live + ((size_t)job->layer->cache * conv->columns + conv->columns - before) * d;
 }
@@ -87,7 +90,7 @@ static void conv_task(void *argument, uint32_t begin, uint32_t end, uint32_t thr
   uint32_t taps = s->model->config.conv_taps;
   for (size_t t = begin; t < end; t++) {
     float *y = s->h + t * d;
-    const float *c = s->qkv + t * 3 * d + d;
+    const float *c = s->qkv + (s->part_first + t) * 3 * d + d;
     for (size_t i = 0; i < d; i++) y[i] = job->layer->conv_bias != NULL ? job->layer->conv_bias[i] : 0.0f;
     for (uint32_t j = 0; j < taps; j++) {
       const float *u = column(job, t, taps - 1 - j);
@@ -111,8 +114,53 @@ void nk_shortconv_forward(nk_session *s, const nk_layer *layer) {
   conv_job job = {.session = s, .layer = layer};
   nk_pool_run(s->machine->pool, s->part_n, NK_ROWS_GRAIN, gate_task, &job);
   nk_pool_run(s->machine->pool, s->part_n, NK_ROWS_GRAIN, conv_task, &job);
-  if (s->conv.size == 0) return;
+  if (s->conv.size == 0 || s->options.training) return;
   keep(&job, s->conv.next, s->part_n);
   uint32_t first = s->length / NK_CONV_STRIDE + 1, last = (s->length + s->part_n) / NK_CONV_STRIDE;
   for (uint32_t i = first; i <= last; i++) keep(&job, s->conv.kept + i * s->conv.size, i * NK_CONV_STRIDE - s->length);
+}
+
+/* ---- Backward ------------------------------------------------------------------------------------------------------ */
+
+#define COLUMN_GRAIN 64u
+
+typedef struct back_job {
+  nk_gradient *gradient;
+  const nk_layer *layer;
+} back_job;
+
+/* Dimensions [begin, end): qkv holds b | c | x as the projection gave them. */
+static void back_task(void *argument, uint32_t begin, uint32_t end, uint32_t thread) {
+  (void)thread;
+  const back_job *job = argument;
+  nk_gradient *g = job->gradient;
+  const nk_session *s = g->s;
+  size_t d = s->model->config.width;
+  uint32_t taps = s->model->config.conv_taps;
+  float *dw = nk_weight_grad_of(g, job->layer->conv), *dbias = nk_weight_grad_of(g, job->layer->conv_bias);
+  for (uint32_t t = 0; t < g->row.n; t++) {
+    const float *dy = g->dmixed + t * d, *c = s->qkv + t * 3 * d + d;
+    float *dc = g->dqkv + t * 3 * d + d;
+    /* Taps before the sequence see zeros. */
+    uint32_t back = t - g->row.starts[t], first = back + 1 >= taps ? 0 : taps - 1 - back;
+    for (size_t i = begin; i < end; i++) {
+      const float *w = job->layer->conv + i * taps;
+      float sum = job->layer->conv_bias != NULL ? job->layer->conv_bias[i] : 0.0f, dsum = dy[i] * c[i];
+      for (uint32_t j = first; j < taps; j++) {
+        size_t at = (size_t)(t + 1 + j - taps) * 3 * d + i;
+        float b = s->qkv[at], x = s->qkv[at + 2 * d];
+        sum += w[j] * (b * x);
+        g->dqkv[at] += dsum * w[j] * x;
+        g->dqkv[at + 2 * d] += dsum * w[j] * b;
+        if (dw != NULL) dw[i * taps + j] += dsum * (b * x);
+      }
+      if (dbias != NULL) dbias[i] += dsum;
+      dc[i] += dy[i] * sum;
+    }
+  }
+}
+
+void nk_shortconv_backward(nk_gradient *g, const nk_layer *layer) {
+  back_job job = {.gradient = g, .layer = layer};
+  nk_pool_run(g->machine->pool, g->model->config.width, COLUMN_GRAIN, back_task, &job);
 }
