@@ -9,6 +9,7 @@
  * Strings   UTF-8, NUL-terminated; JSON where named so. A returned string belongs to the context and lives until the
  *           next call that returns a string of that kind (`info`, `error`, `result` are separate).
  * Options   JSON objects, checked by key and type: an unknown key is an error that names it. NULL or "" means {}.
+ * Learning  Adapters and training: nook_learn.h.
  * Waiting   C never waits. Long work is begin / step / end; a step takes some 50 ms. Between steps the host may do
  *           anything, stop included. Bytes of files are asked for (nook_want) and written by the host into memory named
  *           here.
@@ -32,8 +33,9 @@ typedef struct nook_context nook_context;
 /* ---- Context -------------------------------------------------------------------------------------------------- */
 
 /* options {isa?: "auto"|"scalar"|"simd128"|"relaxed" (default "auto": the best of this build that passes its self-check),
-   threads?: 1..64, check?: bool (default true; false: without the self-check, for who makes many on one machine)}. NULL only when memory is out. Whatever else goes wrong is in *status and nook_error(); such a context
-   loads nothing and waits to be destroyed. */
+   threads?: 1..64, check?: bool (default true; false: without the self-check, for who makes many on one machine)}. NULL
+   only when memory is out. Whatever else goes wrong is in *status and nook_error(); such a context loads nothing and waits
+   to be destroyed. */
 NOOK_API nook_context *nook_create(const char *options, nk_status *status);
 /* Frees everything. Helper threads must have left nook_thread_main (nook_threads_stop first). NULL is fine. */
 NOOK_API void nook_destroy(nook_context *context);

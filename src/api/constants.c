@@ -35,6 +35,14 @@ static const field CONVERSION_FIELDS[] = {
     FIELD(nook_conversion, finished, "u32"),
 };
 
+static const field TRAIN_FIELDS[] = {
+    FIELD(nook_train_event, type, "u32"),  FIELD(nook_train_event, end, "u32"),    FIELD(nook_train_event, loss, "f64"),
+    FIELD(nook_train_event, norm, "f64"),  FIELD(nook_train_event, rate, "f64"),   FIELD(nook_train_event, share, "f64"),
+    FIELD(nook_train_event, step, "u64"),  FIELD(nook_train_event, total, "u64"),  FIELD(nook_train_event, epoch, "u64"),
+    FIELD(nook_train_event, tokens, "u64"), FIELD(nook_train_event, best, "f64"),
+    FIELD(nook_train_event, best_step, "u64"),
+};
+
 static bool add_struct(cJSON *structs, const char *name, uint32_t size, const field *fields, size_t n) {
   cJSON *one = cJSON_AddObjectToObject(structs, name);
   if (one == NULL || cJSON_AddNumberToObject(one, "size", size) == NULL) return false;
@@ -93,6 +101,9 @@ char *nook_constants(void) {
       {"prefill", NOOK_EVENT_PREFILL}, {"token", NOOK_EVENT_TOKEN}, {"shift", NOOK_EVENT_SHIFT},
       {"done", NOOK_EVENT_DONE},       {"step", NOOK_EVENT_STEP},
   };
+  static const named train[] = {
+      {"work", NOOK_TRAIN_WORK}, {"step", NOOK_TRAIN_STEP}, {"eval", NOOK_TRAIN_EVAL}, {"done", NOOK_TRAIN_DONE},
+  };
   static const named tokenize[] = {{"add_special", NOOK_TOKENIZE_ADD_SPECIAL}};
 #if defined(__wasm__) && !defined(__wasm_atomics__)
   const bool threads = false;
@@ -103,10 +114,12 @@ char *nook_constants(void) {
   cJSON *structs = root == NULL ? NULL : cJSON_AddObjectToObject(root, "structs");
   bool whole = structs != NULL && add_values(root, "status", statuses, sizeof statuses / sizeof statuses[0]) &&
                add_values(root, "event", events, sizeof events / sizeof events[0]) &&
+               add_values(root, "train_event", train, sizeof train / sizeof train[0]) &&
                add_values(root, "tokenize", tokenize, sizeof tokenize / sizeof tokenize[0]) &&
                ADD_STRUCT(structs, nook_want, WANT_FIELDS) && ADD_STRUCT(structs, nook_span, SPAN_FIELDS) &&
                ADD_STRUCT(structs, nook_rows, ROWS_FIELDS) && ADD_STRUCT(structs, nook_event, EVENT_FIELDS) &&
                ADD_STRUCT(structs, nook_conversion, CONVERSION_FIELDS) &&
+               ADD_STRUCT(structs, nook_train_event, TRAIN_FIELDS) &&
                cJSON_AddBoolToObject(root, "threads", threads) != NULL && add_lists(root);
   char *text = whole ? cJSON_PrintUnformatted(root) : NULL;
   cJSON_Delete(root);

@@ -209,6 +209,7 @@ void nook_unload(nook_context *context) {
   nk_score_free(context->score);
   nk_generation_free(context->generation);
   nk_conversion_free(context->conversion);
+  nk_context_release_adapters(context);
   nk_session_free(context->session);
   nk_model_free(context->model);
   free(context->ids);

@@ -57,8 +57,9 @@ test('the engine has no mutable globals: no symbol of it lies in a writable sect
   assert.deepEqual(found, [])
 })
 
-test('the builds export exactly the functions of nook.h', () => {
-  const declared = [...bareC(read('src/nook.h')).matchAll(/NOOK_API[^;(]*?(\w+)\s*\(/g)]
+test('the builds export exactly the functions of nook.h and nook_learn.h', () => {
+  const headers = read('src/nook.h') + read('src/nook_learn.h')
+  const declared = [...bareC(headers).matchAll(/NOOK_API[^;(]*?(\w+)\s*\(/g)]
     .map(([, name]) => name)
     .filter((name) => name !== '__attribute__')
   const exported = lines('src/exports.txt').filter((line) => line !== '' && !line.startsWith('#'))
@@ -73,8 +74,8 @@ test('the builds export exactly the functions of nook.h', () => {
   }
 })
 
-test('the public header fits on a few screens', () => {
-  assert.ok(lines('src/nook.h').length <= 250)
+test('each public header fits on a few screens', () => {
+  for (const header of ['nook.h', 'nook_learn.h']) assert.ok(lines(`src/${header}`).length <= 250, header)
 })
 
 test('each format has its file, blocks of its own, and a place in the grid', () => {
