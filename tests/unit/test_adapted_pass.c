@@ -137,8 +137,8 @@ static void check_scales(const char *path) {
   const nk_model *model = s.h.context->model;
   for (size_t w = 0; w < 2; w++) {
     const struct way *way = &WAYS[w];
-    nk_adapter *a = adapter_random(model, way, 21), *b = adapter_random(model, way, 22), *half = adapter_random(model, way, 21);
-    nk_adapter *sum = stacked(model, way, a, b);
+    nk_adapter *a = adapter_random(model, way, 21), *b = adapter_random(model, way, 22);
+    nk_adapter *half = adapter_random(model, way, 21), *sum = stacked(model, way, a, b);
     fold(half, 0.5f);
     uint32_t ids[2] = {adapter_hold(&s.h, a), adapter_hold(&s.h, b)};
     uint32_t half_id = adapter_hold(&s.h, half), sum_id = adapter_hold(&s.h, sum);
