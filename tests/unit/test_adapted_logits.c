@@ -1,5 +1,5 @@
 /*
- * test_adapted_logits.c: logits with adapters against PEFT's: every method before and after training (tests/fixtures/train),
+ * test_adapted_logits.c: logits with adapters against PEFT: every method before and after training (tests/fixtures/train),
  * and LoRA from GGUF files at two scales (tests/fixtures/adapters/NAME.logits). Tolerances: tests/fixtures/README.md.
  */
 #include "adapted_fixture.h"
