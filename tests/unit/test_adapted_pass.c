@@ -171,6 +171,35 @@ static void scales_multiply_and_two_loras_add_up(void **state) {
   every_decoder(check_scales);
 }
 
+/* At half the scale: half of each factor's distance from 1. */
+static void check_factors(const char *path) {
+  subject s = subject_open(path, 1, ",\"activations\":\"f32\"");
+  for (size_t w = 2; w < 4; w++) {
+    nk_adapter *whole = adapter_random(s.h.context->model, &WAYS[w], 25);
+    nk_adapter *half = adapter_random(s.h.context->model, &WAYS[w], 25);
+    for (uint64_t i = 0; i < half->n_values; i++) half->values[i] = 1.0f + 0.5f * (half->values[i] - 1.0f);
+    nk_adapter_rekey(half);
+    uint32_t whole_id = adapter_hold(&s.h, whole), half_id = adapter_hold(&s.h, half);
+    apply_one(&s.h, whole_id, 1.0f);
+    float *at_one = logits(&s, 0);
+    apply_one(&s.h, whole_id, 0.5f);
+    float *at_half = logits(&s, 0);
+    apply_one(&s.h, half_id, 1.0f);
+    float *halved = logits(&s, 0);
+    assert_moved(at_half, at_one, s.n, path, "IA3 at half the scale");
+    assert_near(halved, at_half, s.n, 1e-5, path, "half of IA3");
+    free(at_one);
+    free(at_half);
+    free(halved);
+  }
+  host_close(&s.h);
+}
+
+static void the_scale_of_ia3_goes_from_the_model_to_its_factors(void **state) {
+  (void)state;
+  every_decoder(check_factors);
+}
+
 /* LoRA, IA3 and a prefix at once: another result than without any one of them, the same bits in chunks. */
 static void check_together(const char *path) {
   subject s = subject_open(path, 1, "");
@@ -331,6 +360,7 @@ int main(void) {
       cmocka_unit_test(a_fresh_lora_or_ia3_leaves_the_logits_as_they_are),
       cmocka_unit_test(chunks_and_threads_change_no_bit_and_removal_restores_the_model),
       cmocka_unit_test(scales_multiply_and_two_loras_add_up),
+      cmocka_unit_test(the_scale_of_ia3_goes_from_the_model_to_its_factors),
       cmocka_unit_test(lora_ia3_and_a_prefix_work_together),
       cmocka_unit_test(nothing_read_with_other_adapters_is_reused),
       cmocka_unit_test(a_prefix_stands_before_every_kind_of_cache),
