@@ -15,7 +15,7 @@
 #include "run/kv.h"
 #include "run/machine.h"
 
-#define NK_BATCH_DEFAULT 128u /* tokens that go through the layers together */
+#define NK_BATCH_DEFAULT 64u /* tokens that go through the layers together */
 #define NK_BATCH_MAX 512u
 #define NK_LOGIT_ROWS 8u /* rows of logits or hidden states handed out together at most */
 
