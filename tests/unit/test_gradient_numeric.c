@@ -100,10 +100,6 @@ static void check_way(host *h, const struct way *way, const char *path, double *
   nk_error error = {0};
   const nk_gradient_options options = {.tokens = LENGTH + virtual, .float_activations = true};
   nk_status status = nk_gradient_create(&s.gradient, model, &h->context->machine, s.adapter, &options, &error);
-  if (status == NK_STATUS_UNSUPPORTED && way->config.method == NK_METHOD_PROMPT && model->embed_norm.weight != NULL) {
-    nk_adapter_free(s.adapter); /* a norm stands between the prompt and the first layer: it says so */
-    return;
-  }
   if (status != NK_STATUS_OK) fail_msg("%s, %s: %s", path, way->name, error.text);
   int32_t ids[ROWS * LENGTH], labels[ROWS * LENGTH];
   random_ids(ids, ROWS * LENGTH, vocab, 72);
