@@ -57,10 +57,10 @@ export class Capi {
     this.span = new Struct(this.memory, structs.nook_span, 'nook_span')
     this.conversion = new Struct(this.memory, structs.nook_conversion, 'nook_conversion')
     /* Where steps write their answer: had once, so that no step allocates. */
-    this.wantAt = this.#fixed(this.want.size)
-    this.rowsAt = this.#fixed(this.rows.size)
-    this.eventAt = this.#fixed(this.event.size)
-    this.conversionAt = this.#fixed(this.conversion.size)
+    this.wantAt = this.fixed(this.want.size)
+    this.rowsAt = this.fixed(this.rows.size)
+    this.eventAt = this.fixed(this.event.size)
+    this.conversionAt = this.fixed(this.conversion.size)
     /** Status number to code. @type {Map<number, string>} */
     this.codes = new Map(Object.entries(this.constants.status ?? {}).map(([code, number]) => [Number(number), code]))
   }
@@ -77,7 +77,7 @@ export class Capi {
   }
 
   /** @param {number} bytes @returns {number} an address that lives as long as the instance */
-  #fixed(bytes) {
+  fixed(bytes) {
     const address = this.#c('nook_reserve')(bytes) >>> 0
     if (address === 0) throw new NookError('memory', 'The engine has no memory to start.')
     return address
@@ -94,7 +94,7 @@ export class Capi {
    * @param {string} name
    * @param {...(number | bigint)} args behind the context
    */
-  #checked(context, name, ...args) {
+  checked(context, name, ...args) {
     let status
     try {
       status = this.#c(name)(context, ...args)
@@ -154,7 +154,7 @@ export class Capi {
 
   /** @param {number} context @param {object} options */
   loadBegin(context, options) {
-    this.memory.withString(JSON.stringify(options), (text) => this.#checked(context, 'nook_load_begin', text))
+    this.memory.withString(JSON.stringify(options), (text) => this.checked(context, 'nook_load_begin', text))
   }
 
   /** @param {number} context @returns {Want} */
@@ -162,7 +162,7 @@ export class Capi {
     const w = this.want
     const at = this.wantAt
     this.memory.window(at, w.size).fill(0)
-    this.#checked(context, 'nook_load_step', at)
+    this.checked(context, 'nook_load_step', at)
     return {
       offset: w.get(at, 'offset'), done: w.get(at, 'done'), total: w.get(at, 'total'),
       destination: w.get(at, 'destination'), length: w.get(at, 'length'), file: w.get(at, 'file'),
@@ -204,7 +204,7 @@ export class Capi {
           s.set(at, 'length', span.length)
           s.set(at, 'parse_special', span.parse_special ? 1 : 0)
         })
-        this.#checked(context, 'nook_tokenize', textAt, bytes, spansAt, spans.length, flags, out, out + 4)
+        this.checked(context, 'nook_tokenize', textAt, bytes, spansAt, spans.length, flags, out, out + 4)
         const view = this.memory.view()
         return this.memory.idsCopy(view.getUint32(out, true), view.getUint32(out + 4, true))
       })))
@@ -218,7 +218,7 @@ export class Capi {
    */
   detokenize(context, ids, special) {
     return this.memory.withNumbers(ids, (idsAt, count) => this.memory.scratch(8, (out) => {
-      this.#checked(context, 'nook_detokenize', idsAt, count, special ? 1 : 0, out, out + 4)
+      this.checked(context, 'nook_detokenize', idsAt, count, special ? 1 : 0, out, out + 4)
       const view = this.memory.view()
       return this.memory.bytesCopy(view.getUint32(out, true), view.getUint32(out + 4, true))
     }))
@@ -229,7 +229,7 @@ export class Capi {
   /** @param {number} context @param {ArrayLike<number>} ids @param {object} options */
   evalBegin(context, ids, options) {
     this.memory.withString(JSON.stringify(options), (text) =>
-      this.memory.withNumbers(ids, (at, count) => this.#checked(context, 'nook_eval_begin', at, count, text)))
+      this.memory.withNumbers(ids, (at, count) => this.checked(context, 'nook_eval_begin', at, count, text)))
   }
 
   /** @param {number} context @returns {Rows} */
@@ -253,7 +253,7 @@ export class Capi {
     }
     this.memory.withNumbers(ids, (idsAt, count) => this.memory.withNumbers(all, (allAt) =>
       this.memory.withNumbers(starts, (startsAt) =>
-        this.#checked(context, 'nook_choices_begin', idsAt, count, allAt, startsAt, choices.length))))
+        this.checked(context, 'nook_choices_begin', idsAt, count, allAt, startsAt, choices.length))))
   }
 
   /** @param {number} context @returns {Rows} */
@@ -271,7 +271,7 @@ export class Capi {
     const r = this.rows
     const at = this.rowsAt
     this.memory.window(at, r.size).fill(0)
-    this.#checked(context, name, at)
+    this.checked(context, name, at)
     return {
       values: r.get(at, 'values'), columns: r.get(at, 'columns'), nll: r.get(at, 'nll'), first: r.get(at, 'first'),
       rows: r.get(at, 'n_rows'), done: r.get(at, 'done'), total: r.get(at, 'total'),
@@ -284,7 +284,7 @@ export class Capi {
   /** @param {number} context @param {ArrayLike<number>} ids @param {object} options */
   generateBegin(context, ids, options) {
     this.memory.withString(JSON.stringify(options), (text) =>
-      this.memory.withNumbers(ids, (at, count) => this.#checked(context, 'nook_generate_begin', at, count, text)))
+      this.memory.withNumbers(ids, (at, count) => this.checked(context, 'nook_generate_begin', at, count, text)))
   }
 
   /** @param {number} context @returns {GenerateEvent} */
@@ -292,7 +292,7 @@ export class Capi {
     const e = this.event
     const at = this.eventAt
     this.memory.window(at, e.size).fill(0)
-    this.#checked(context, 'nook_generate_step', at)
+    this.checked(context, 'nook_generate_step', at)
     return {
       type: e.get(at, 'type'), token: e.get(at, 'token'),
       text: this.memory.text(e.get(at, 'text'), e.get(at, 'text_bytes')), logprob: e.get(at, 'logprob'),
@@ -319,14 +319,14 @@ export class Capi {
 
   /** @param {number} context @param {object} options */
   convertBegin(context, options) {
-    this.memory.withString(JSON.stringify(options), (text) => this.#checked(context, 'nook_convert_begin', text))
+    this.memory.withString(JSON.stringify(options), (text) => this.checked(context, 'nook_convert_begin', text))
   }
 
   /** @param {number} context @returns {ConvertStep} */
   convertStep(context) {
     const s = this.conversion
     const at = this.conversionAt
-    this.#checked(context, 'nook_convert_step', at)
+    this.checked(context, 'nook_convert_step', at)
     return {
       offset: s.get(at, 'offset'), done: s.get(at, 'done'), total: s.get(at, 'total'),
       destination: s.get(at, 'destination'), length: s.get(at, 'length'), file: s.get(at, 'file'),

@@ -10,6 +10,7 @@
 import { Connection, Stream, linked, signalOf } from './connection.js'
 import { EMBEDDING_KEYS, embedArgs, embeddingList } from './embeddings.js'
 import { NookError, aborted, checkKeys } from './errors.js'
+import { adaptersClient, adaptersOf, planTraining, startTraining } from './learning.js'
 import {
   CHAT_KEYS, COMPLETION_KEYS, answerShape, chatInput, facts, idsOf, progress, promptInput, samplingOf, tokenLogprob,
   withTop,
@@ -23,6 +24,7 @@ import {
  * @typedef {import('./types.d.ts').Progress} Progress
  * @typedef {import('./types.d.ts').Span} Span
  * @typedef {import('./types.d.ts').Rows} Rows
+ * @typedef {import('./types.d.ts').AdapterUse} Use
  */
 
 const LOAD_KEYS = /** @type {const} */ ([
@@ -48,6 +50,7 @@ export class Model {
     }
     this.chat = { completions: { create: (/** @type {any} */ options) => this.#create(options, 'chat') } }
     this.completions = { create: (/** @type {any} */ options) => this.#create(options, 'text') }
+    this.adapters = adaptersClient(connection)
     this.embeddings = { create: (/** @type {any} */ options) => this.#embed(options) }
   }
 
@@ -107,15 +110,21 @@ export class Model {
   /**
    * -log p of each token given those before it: [ids.length - 1], natural logarithm.
    * @param {ArrayLike<number>} ids
-   * @param {{chunk?: number, signal?: AbortSignal, abortSignal?: AbortSignal, onProgress?: (progress: Progress) => void}}
+   * @param {{chunk?: number, adapters?: Use[], signal?: AbortSignal, abortSignal?: AbortSignal, onProgress?: (progress:
+   *   Progress) => void}}
    *   [options]
    * @returns {Promise<Float64Array>}
    */
   async nll(ids, options = {}) {
-    checkKeys(options, ['chunk', 'signal', 'abortSignal', 'onProgress'], 'nll')
+    checkKeys(options, ['chunk', 'adapters', 'signal', 'abortSignal', 'onProgress'], 'nll')
     const { nll } = await this.#connection.call(
       'evaluate',
-      { ids: idsOf(ids), output: 'nll', ...(options.chunk === undefined ? {} : { chunk: options.chunk }) },
+      {
+        ids: idsOf(ids),
+        output: 'nll',
+        ...(options.chunk === undefined ? {} : { chunk: options.chunk }),
+        ...adaptersOf(options.adapters, 'nll'),
+      },
       { signal: signalOf(options), what: 'The evaluation', onEvent: (event) => progress(options, event) },
     )
     return nll
@@ -124,8 +133,8 @@ export class Model {
   /**
    * Logits of every position from `from` on, in pieces of rows.
    * @param {ArrayLike<number>} ids
-   * @param {{chunk?: number, from?: number, signal?: AbortSignal, abortSignal?: AbortSignal, onProgress?: (progress:
-   *   Progress) => void}} [options]
+   * @param {{chunk?: number, from?: number, adapters?: Use[], signal?: AbortSignal, abortSignal?: AbortSignal,
+   *   onProgress?: (progress: Progress) => void}} [options]
    * @returns {AsyncIterable<Rows>} columns: the vocabulary
    */
   logits(ids, options = {}) {
@@ -135,8 +144,8 @@ export class Model {
   /**
    * Hidden states after the last norm, likewise: what an encoder gives instead of logits.
    * @param {ArrayLike<number>} ids
-   * @param {{chunk?: number, from?: number, signal?: AbortSignal, abortSignal?: AbortSignal, onProgress?: (progress:
-   *   Progress) => void}} [options]
+   * @param {{chunk?: number, from?: number, adapters?: Use[], signal?: AbortSignal, abortSignal?: AbortSignal,
+   *   onProgress?: (progress: Progress) => void}} [options]
    * @returns {AsyncIterable<Rows>} columns: the model's width
    */
   hidden(ids, options = {}) {
@@ -145,7 +154,7 @@ export class Model {
 
   /** @param {ArrayLike<number>} ids @param {any} options @param {'logits' | 'hidden'} output @returns {any} */
   #rows(ids, options, output) {
-    checkKeys(options, ['chunk', 'from', 'signal', 'abortSignal', 'onProgress'], output)
+    checkKeys(options, ['chunk', 'from', 'adapters', 'signal', 'abortSignal', 'onProgress'], output)
     const controller = linked(signalOf(options))
     /** @type {Stream<Rows>} */
     const stream = new Stream(() => controller.abort())
@@ -157,6 +166,7 @@ export class Model {
           output,
           ...(options.chunk === undefined ? {} : { chunk: options.chunk }),
           ...(options.from === undefined ? {} : { from: options.from }),
+          ...adaptersOf(options.adapters, output),
         },
         {
           signal: controller.signal,
@@ -178,13 +188,13 @@ export class Model {
   /**
    * Perplexity of a text: special tokens are not parsed; the first token of each context is not scored.
    * @param {string | Uint8Array} text
-   * @param {{window?: number, bos?: boolean, chunk?: number, signal?: AbortSignal, abortSignal?: AbortSignal, onProgress?:
-   *   (progress: Progress) => void}} [options]
+   * @param {{window?: number, bos?: boolean, chunk?: number, adapters?: Use[], signal?: AbortSignal, abortSignal?:
+   *   AbortSignal, onProgress?: (progress: Progress) => void}} [options]
    *        window: contexts of that many tokens (default: one for the whole text); bos: put BOS before each
    * @returns {Promise<{tokens: number, mean_nll: number, perplexity: number}>} tokens: the scored ones
    */
   async perplexity(text, options = {}) {
-    checkKeys(options, ['window', 'bos', 'chunk', 'signal', 'abortSignal', 'onProgress'], 'perplexity')
+    checkKeys(options, ['window', 'bos', 'chunk', 'adapters', 'signal', 'abortSignal', 'onProgress'], 'perplexity')
     const { window, bos, ...rest } = options
     const ids = await this.tokenize(text)
     if (window !== undefined && !(Number.isInteger(window) && window >= 2)) {
@@ -263,7 +273,7 @@ export class Model {
 
     const { sampling, logprobs } = samplingOf(options, kind, where)
     const shape = answerShape(kind, this.info.file)
-    const args = { input, options: sampling, pieces: logprobs }
+    const args = { input, options: sampling, pieces: logprobs, ...adaptersOf(options.adapters, where) }
     if (options.stream === true) {
       const controller = linked(signal)
       /** @type {Stream<any>} */
@@ -340,7 +350,7 @@ export class Model {
       throw new NookError('data', `${where}: choices are scored, not streamed.`, { hint: 'Leave stream out.' })
     const result = await this.#connection.call(
       'choices',
-      { input, choices },
+      { input, choices, ...adaptersOf(options.adapters, where) },
       { signal, what: 'The scoring', onEvent: (event) => progress(options, event) },
     )
     const scored = result.choices
@@ -362,6 +372,23 @@ export class Model {
       })),
       ...facts(result),
     }
+  }
+
+  /* ---- Learning ------------------------------------------------------------------------------------------------ */
+
+  /**
+   * Trains an adapter, beside what else is asked of the model.
+   * @param {any} options see TrainOptions
+   * @returns {any} an AsyncIterable of steps and measurements, with `result`
+   */
+  train(options) {
+    return startTraining(this.#connection, options)
+  }
+
+  /** What a training will take. @param {{train: any}} options @returns {Promise<any>} */
+  async estimate(options) {
+    checkKeys(options, ['train'], 'estimate')
+    return planTraining(this.#connection, options.train)
   }
 
   /* ---- End ----------------------------------------------------------------------------------------------------- */

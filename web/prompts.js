@@ -30,6 +30,18 @@ export class Prompts {
 
   /** @param {MessagesInput} input */
   async render(input) {
+    const { template, options } = await this.#prepare(input)
+    return template.render(input.messages, options)
+  }
+
+  /** Where the contents of the wanted messages stand, in bytes. @param {MessagesInput} input @param {boolean[]} wanted */
+  async locate(input, wanted) {
+    const { template, options } = await this.#prepare(input)
+    return template.locate(input.messages, wanted, options)
+  }
+
+  /** @param {MessagesInput} input @returns {Promise<{template: ChatTemplate, options: any}>} */
+  async #prepare(input) {
     const engine = this.#engine
     const asked = input.chatTemplate ?? this.#chatTemplate
     const source = asked === 'plain' ? PLAIN_TEMPLATE : (asked ?? engine.info.template)
@@ -44,13 +56,14 @@ export class Prompts {
       if (this.#templates.size >= 8) this.#templates.clear()
       this.#templates.set(source, template)
     }
-    return template.render(input.messages, {
+    const options = {
       add_generation_prompt: input.addGenerationPrompt !== false,
       bos_token: this.#tokenText(engine.info.bos),
       eos_token: this.#tokenText(engine.info.eos),
       controlTokens: () => this.#listControlTokens(),
       ...(input.variables === undefined ? {} : { variables: input.variables }),
-    })
+    }
+    return { template, options }
   }
 
   /** @param {unknown} id @returns {string} */

@@ -14,7 +14,7 @@ const SAMPLING_KEYS = /** @type {const} */ ([
 ])
 const COMMON_KEYS = /** @type {const} */ ([
   ...SAMPLING_KEYS, 'stop', 'stream', 'stream_options', 'logprobs', 'choices', 'n', 'model', 'user', 'signal',
-  'abortSignal', 'onProgress',
+  'abortSignal', 'onProgress', 'adapters',
 ])
 export const CHAT_KEYS = /** @type {const} */ ([
   ...COMMON_KEYS, 'messages', 'max_completion_tokens', 'top_logprobs', 'response_format', 'chatTemplate',

@@ -136,24 +136,52 @@ export class ChatTemplate {
   render(messages, options = {}) {
     const plain = plainMessages(messages)
     const text = this.#run(plain, options)
-    return this.#marked(plain, text, options) ?? this.#broken(plain, options)
+    const pieces = this.#marked(plain, text, options)
+    return pieces === null ? this.#broken(plain, options) : assemble(pieces)
+  }
+
+  /**
+   * Where the contents of some messages stand in the rendered text, without their outer white space.
+   * @param {unknown} messages @param {boolean[]} wanted one for each message @param {RenderOptions} [options]
+   * @returns {{start: number, end: number}[]} bytes, in the order of the messages; empty contents have none
+   */
+  locate(messages, wanted, options = {}) {
+    const plain = plainMessages(messages)
+    const pieces = this.#marked(plain, this.#run(plain, options), options, wanted)
+    const asked = plain.filter((message, i) => wanted[i] === true && message.content.trim() !== '').length
+    /** @type {{start: number, end: number}[]} */
+    const found = []
+    const encoder = new TextEncoder()
+    let at = 0
+    for (const piece of pieces ?? []) {
+      const end = at + encoder.encode(piece.text).length
+      if (!piece.parse_special) found.push({ start: at, end })
+      at = end
+    }
+    if (pieces === null || found.length !== asked) {
+      throw new NookError('template', 'The chat template changes these messages, so their places cannot be told.', {
+        hint: 'Pass another one as chatTemplate, or ids with labels.',
+      })
+    }
+    return found
   }
 
   /**
    * The usual way: markers around the contents.
    * @param {PlainMessage[]} messages @param {string} text @param {RenderOptions} options
-   * @returns {Rendered | null} null when this template changes or inspects contents
+   * @param {boolean[]} [wanted] default: all
+   * @returns {{text: string, parse_special: boolean}[] | null} null when this template changes or inspects contents
    */
-  #marked(messages, text, options) {
+  #marked(messages, text, options, wanted) {
     const free = freeCharacters(messages, text)
     const [open, close] = free
     if (open === undefined || close === undefined) return null
     let marked
     try {
-      marked = this.#run(messages.map((message) => {
+      marked = this.#run(messages.map((message, i) => {
         const { content } = message
         const core = content.trim()
-        if (core === '') return message
+        if (core === '' || wanted?.[i] === false) return message
         const at = content.indexOf(core)
         return { ...message, content: `${content.slice(0, at)}${open}${core}${close}${content.slice(at + core.length)}` }
       }), options)
@@ -161,6 +189,7 @@ export class ChatTemplate {
       return null /* it raised for the marked contents only */
     }
     /* Walk: outside, then inside, and so on; anything unpaired means that the template cut a content. */
+    /** @type {{text: string, parse_special: boolean}[]} */
     const pieces = []
     let at = 0
     let inside = false
@@ -174,8 +203,7 @@ export class ChatTemplate {
     }
     if (inside) return null
     pieces.push({ text: marked.slice(at), parse_special: true })
-    if (pieces.map((piece) => piece.text).join('') !== text) return null
-    return assemble(pieces)
+    return pieces.map((piece) => piece.text).join('') === text ? pieces : null
   }
 
   /**

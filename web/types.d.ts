@@ -28,7 +28,8 @@ export interface Rows {
 }
 
 export interface Progress {
-  phase: 'download' | 'resume' | 'load' | 'prefill' | 'shift' | 'warning'
+  /** train: in steps, parts of one included. */
+  phase: 'download' | 'resume' | 'load' | 'prefill' | 'shift' | 'warning' | 'examples' | 'train'
   file: string
   loaded: number
   total: number
@@ -127,7 +128,15 @@ export interface Span {
   parse_special?: boolean
 }
 
+/** An adapter of the model, by its number, and how strongly it acts (default 1). */
+export interface AdapterUse {
+  id: number
+  scale?: number
+}
+
 export interface SamplingOptions {
+  /** Default none: the model alone. */
+  adapters?: readonly AdapterUse[]
   max_tokens?: number
   /** 0: always the most likely token. */
   temperature?: number
@@ -317,7 +326,165 @@ export interface EmbeddingList {
   usage: { prompt_tokens: number; total_tokens: number }
 }
 
+export interface AdapterInfo {
+  id: number
+  method: TrainMethod
+  /** Numbers that were learned. */
+  parameters: number
+  rank: number
+  alpha: number
+  slots: string[]
+  layers: number[]
+  /** Virtual tokens. */
+  virtual: number
+  key: string
+  card: Record<string, unknown> | null
+}
+
+/** An adapter that a model holds, until it is removed or the model disposed. */
+export interface Adapter {
+  readonly id: number
+  readonly method: TrainMethod
+  readonly parameters: number
+  readonly info: AdapterInfo
+  /** Its files by their names: PEFT's (default), or one GGUF (LoRA only). */
+  export(format?: 'peft' | 'gguf'): Promise<Record<string, Uint8Array<ArrayBuffer>>>
+}
+
+export type TrainMethod = 'lora' | 'prompt' | 'prefix' | 'ia3'
+
+/** labels: the token that is wanted at each place, −100: not scored. Of chats the assistant's answers are scored. */
+export type TrainExample =
+  | { messages: readonly ChatMessage[] }
+  | { prompt: string; completion: string }
+  | { input_ids: readonly number[] | Int32Array; labels: readonly number[] | Int32Array }
+
+export interface TrainOptions {
+  data: readonly TrainExample[]
+  /** Only measured. */
+  eval?: readonly TrainExample[]
+  /** Default "lora"; with init: that adapter's. */
+  method?: TrainMethod
+  /** Of LoRA. */
+  rank?: number
+  alpha?: number
+  dropout?: number
+  rslora?: boolean
+  /** Of LoRA and IA3: "all", names such as q, v, down, or PEFT's names. */
+  targets?: string | readonly string[]
+  layers?: readonly number[]
+  /** Of prompt and prefix: virtual tokens. */
+  tokens?: number
+  /** Of prompt: the tokens whose embeddings it begins with. */
+  initIds?: readonly number[]
+  /** The budget: one of them (default 3 epochs). */
+  epochs?: number
+  steps?: number
+  minutes?: number
+  /** Examples of a batch (default 4), and batches of a step (1). */
+  batchSize?: number
+  accumulate?: number
+  lr?: number
+  weightDecay?: number
+  /** Largest norm of the gradient (default 1; 0: any). */
+  clip?: number
+  schedule?: 'cosine' | 'linear' | 'constant'
+  warmupSteps?: number
+  seed?: number
+  shuffle?: boolean
+  /** Of data, a share or a number that is only measured. */
+  heldOut?: number
+  heldOutFrom?: 'random' | 'end'
+  /** Steps between measurements; default: each epoch. */
+  evalEvery?: number
+  /** Ends after so many measurements without a better one, and gives the best back. */
+  patience?: number
+  /** Bytes that the training may take of its own. */
+  memoryLimit?: number
+  /** Prompt and completion as they are, with an end token behind them. */
+  raw?: boolean
+  chatTemplate?: string
+  /** An adapter to begin with. */
+  init?: Adapter | number
+  /** A checkpoint to go on from; data and options must be those it was made with. */
+  resume?: Uint8Array
+  /** Steps between checkpoints (default 50, with onCheckpoint). An abort gives a last one. */
+  checkpointEvery?: number
+  onCheckpoint?: (bytes: Uint8Array<ArrayBuffer>, step: number) => void
+  signal?: AbortSignal
+  abortSignal?: AbortSignal
+  /** Phases "examples" and "train". */
+  onProgress?: (progress: Progress) => void
+}
+
+export interface ExampleCounts {
+  given: number
+  cut: number
+  unscored: number
+  tokens: number
+  scored: number
+  longest: number
+}
+
+/** What a training takes: bytes of its own, numbers of the adapter, steps (0: minutes decide). */
+export interface TrainPlan {
+  bytes: number
+  parameters: number
+  steps: number
+  row: number
+  kept: number
+  layers: number
+  examples: ExampleCounts
+  held_out: ExampleCounts
+}
+
+interface TrainPlace {
+  /** Updates made, and of all (0: minutes decide). */
+  step: number
+  total: number
+  epoch: number
+  /** Learned from, in all. */
+  tokens: number
+}
+
+export type TrainEvent =
+  | { type: 'start'; plan: TrainPlan; otherKernels: boolean }
+  /** loss: before the update; grad_norm: before clipping. */
+  | ({ type: 'step'; loss: number; grad_norm: number; lr: number; tokens_per_second: number } & TrainPlace)
+  | ({ type: 'eval'; loss: number } & TrainPlace)
+
+export interface TrainResult {
+  adapter: Adapter
+  /** Why it ended: budget, patience, or a loss that was not finite. */
+  end: 'budget' | 'patience' | 'diverged'
+  steps: number
+  epochs: number
+  tokens: number
+  /** The last ones. */
+  loss: number | null
+  eval_loss: number | null
+  best_eval_loss?: number
+  best_step?: number
+  seconds: number
+  plan: TrainPlan
+}
+
+/** A training under way. Leaving a loop over it aborts it. */
+export interface TrainRun extends AsyncIterableIterator<TrainEvent> {
+  readonly result: Promise<TrainResult>
+}
+
 export interface Model {
+  readonly adapters: {
+    /** Files by their names (adapter_config.json and adapter_model.safetensors, or one .gguf), or a list of File. */
+    add(files: Record<string, Uint8Array> | readonly Blob[]): Promise<Adapter>
+    list(): Promise<Adapter[]>
+    remove(adapter: Adapter | number): Promise<void>
+  }
+  /** Trains an adapter, beside what else is asked of the model. */
+  train(options: TrainOptions): TrainRun
+  /** What a training will take, from its examples. */
+  estimate(options: { train: TrainOptions }): Promise<TrainPlan>
   readonly info: ModelInfo
   readonly chat: {
     readonly completions: {
@@ -352,6 +519,7 @@ export interface Model {
     ids: ArrayLike<number>,
     options?: {
       chunk?: number
+      adapters?: readonly AdapterUse[]
       signal?: AbortSignal
       abortSignal?: AbortSignal
       onProgress?: (progress: Progress) => void
@@ -363,6 +531,7 @@ export interface Model {
     options?: {
       chunk?: number
       from?: number
+      adapters?: readonly AdapterUse[]
       signal?: AbortSignal
       abortSignal?: AbortSignal
       onProgress?: (progress: Progress) => void
@@ -374,6 +543,7 @@ export interface Model {
     options?: {
       chunk?: number
       from?: number
+      adapters?: readonly AdapterUse[]
       signal?: AbortSignal
       abortSignal?: AbortSignal
       onProgress?: (progress: Progress) => void
@@ -385,6 +555,7 @@ export interface Model {
       window?: number
       bos?: boolean
       chunk?: number
+      adapters?: readonly AdapterUse[]
       signal?: AbortSignal
       abortSignal?: AbortSignal
       onProgress?: (progress: Progress) => void

@@ -5,22 +5,22 @@
  * Request   {type, id, args}: type names one of `#handlers` below; id is unique, made by the client
  * Reply     {type, id, result}, or {type: 'error', id, error: {name, code, message, hint}}: once, after the call's events
  * Event     {type: 'event', id, event: {type, …}}: any number before the reply; id null: of the worker itself
- * Order     load, estimate, generate, choices, evaluate, embed, clear run one at a time, in the order they came. tokenize,
- *           detokenize and render are answered between the steps of a running call, but never before a load that came
- *           earlier. abort, dispose and the cache methods are handled at once. A second load is `busy`.
+ * Order     load, estimate, generate, choices, evaluate, embed, clear and those of adapters run one at a time, in the order
+ *           they came. tokenize, detokenize and render are answered between the steps of a running call, but never before
+ *           a load that came earlier; train goes on between the steps of all others. abort, dispose and the cache methods
+ *           are handled at once. A second load or training is `busy`.
  * Turns     After every step of C (some 50 ms) the loop lets messages in (turns.js): an abort acts within one step of a
  *           load, of the reading of a prompt and of the writing of an answer.
  */
 import { embedTexts } from './embeddings.js'
 import { NookError, aborted } from './errors.js'
 import { Engine, createHasher } from './engine.js'
+import { Learning } from './engine-learn.js'
+import { planTraining, trainOn } from './worker-learn.js'
 import { Prompts } from './prompts.js'
 import { Turns } from './turns.js'
-import { FetchSource } from './sources/fetch.js'
-import { BlobSource } from './sources/blob.js'
-import { baseName } from './sources/source.js'
+import { openFiles } from './worker-files.js'
 
-/** @typedef {import('./sources/source.js').FileSource} FileSource */
 /** @typedef {import('./cache/store.js').ModelCache} ModelCache */
 /** @typedef {import('./prompts.js').Input} Input */
 /**
@@ -29,6 +29,7 @@ import { baseName } from './sources/source.js'
  * @typedef {{files: ({url: string} | {path: string} | {blob: Blob, name?: string})[], sha256?: (string | undefined)[]}}
  *   ModelFiles
  * @typedef {{id: string, controller: AbortController}} Call
+ * @typedef {import('./engine-learn.js').AdapterUse[]} Uses
  */
 
 /** A kept file is hashed again when idle if that was not done for this long. */
@@ -55,6 +56,8 @@ class WorkerCore {
   /** @type {Map<string, Call>} */ #calls = new Map()
   #turns = new Turns()
   /** @type {Prompts | null} */ #prompts = null
+  /** @type {Learning | null} */ #learning = null
+  /** What runs beside the queue. @type {Promise<unknown>} */ #beside = Promise.resolve()
   /** @type {(() => import('./cache/store.js').Hasher) | null} */ #hasher = null
 
   /**
@@ -94,7 +97,12 @@ class WorkerCore {
       }
       let result
       if (handler.order === 'now' || (handler.order === 'between' && this.#state === 'loaded')) result = await run()
-      else {
+      else if (handler.order === 'beside') {
+        const turn = this.#state === 'loaded' ? run() : this.#tail.then(run)
+        const both = [this.#beside, turn]
+        this.#beside = Promise.allSettled(both)
+        result = await turn
+      } else {
         if (type === 'load') {
           if (this.#state !== 'empty')
             throw new NookError('busy', 'This worker has a model already.', { hint: 'Start another one by load().' })
@@ -135,7 +143,7 @@ class WorkerCore {
 
   /**
    * Message types and how they are ordered.
-   * @type {Record<string, {order: 'queue' | 'between' | 'now', run: (args: any, call: Call) => any}>}
+   * @type {Record<string, {order: 'queue' | 'between' | 'beside' | 'now', run: (args: any, call: Call) => any}>}
    */
   #handlers = {
     load: { order: 'queue', run: (args, call) => this.#load(args, call) },
@@ -160,6 +168,12 @@ class WorkerCore {
         return null
       },
     },
+    adapterAdd: { order: 'queue', run: (args) => this.#learn().add(args.files) },
+    adapterList: { order: 'queue', run: () => this.#learn().list() },
+    adapterRemove: { order: 'queue', run: (args) => this.#learn().remove(args.id) ?? null },
+    adapterExport: { order: 'queue', run: (args) => this.#learn().export(args.id, args.format) },
+    train: { order: 'beside', run: (args, call) => trainOn(this.#tools(call), args) },
+    trainPlan: { order: 'beside', run: (args, call) => planTraining(this.#tools(call), args) },
     cacheList: {
       order: 'now',
       run: async (args) => (await this.#openCache(args.cache, args.folder, args.wasmUrl))?.list() ?? [],
@@ -196,13 +210,28 @@ class WorkerCore {
     return /** @type {Prompts} */ (this.#prompts)
   }
 
+  /** @returns {Learning} */
+  #learn() {
+    this.#ready()
+    return /** @type {Learning} */ (this.#learning)
+  }
+
+  /** @param {Call} call @returns {import('./worker-learn.js').Tools} what a training takes of the worker */
+  #tools(call) {
+    return {
+      engine: this.#ready(), prompts: this.#text(), learning: this.#learn(),
+      event: (event, transfer) => this.#event(call, event, transfer),
+      between: () => this.#between(call, 'The training'),
+    }
+  }
+
   async #dispose() {
     for (const call of this.#calls.values()) call.controller.abort()
-    await this.#tail /* each ends within one step */
+    await Promise.all([this.#tail, this.#beside]) /* each ends within one step */
     this.#state = 'disposed'
     this.#engine?.dispose()
     this.#engine = null
-    this.#prompts = null
+    this.#prompts = this.#learning = null
     this.#turns.close()
     return null
   }
@@ -217,69 +246,12 @@ class WorkerCore {
     return this.#host.cache(kind, folder, small)
   }
 
-  /**
-   * @param {{model: ModelFiles, options: any}} args @param {Call} call @param {string[]} warnings
-   * @param {boolean} planOnly
-   * @returns {Promise<{sources: FileSource[], kept: {key: string, entry: any, warm: boolean}[], cache: ModelCache | null,
-   *   hashes: (string | undefined)[]}>}
-   */
-  async #open(args, call, warnings, planOnly) {
-    const { model, options } = args
-    const signal = call.controller.signal
-    /** @type {FileSource[]} */
-    const sources = []
-    /** @type {{key: string, entry: any, warm: boolean}[]} */
-    const kept = []
-    /** @type {(string | undefined)[]} */
-    const hashes = []
-    /** @type {ModelCache | null} */
-    let cache = null
-    const warn = (/** @type {string} */ message, /** @type {string} */ file) => {
-      warnings.push(message)
-      this.#event(call, { type: 'progress', phase: 'warning', file, loaded: 0, total: 0, message })
-    }
-    try {
-      if (model.files.some((file) => 'url' in file) && options.cache !== 'memory') {
-        try {
-          cache = await this.#openCache(options.cache, options.cacheFolder, options.wasmUrl)
-        } catch (error) {
-          const known = NookError.from(error)
-          if (known.code !== 'quota') throw known
-          warn(`${known.message} The model is loaded into memory and not kept.`, '')
-        }
-      }
-      for (const [i, file] of model.files.entries()) {
-        const sha256 = model.sha256?.[i]
-        if ('path' in file) sources.push(this.#host.openPath(file.path))
-        else if ('blob' in file) sources.push(new BlobSource(file.blob, file.name))
-        else {
-          if (cache !== null) {
-            try {
-              const onProgress = (/** @type {object} */ progress) => this.#event(call, { type: 'progress', ...progress })
-              const held = planOnly
-                ? await cache.peek({ url: file.url, sha256 })
-                : await cache.get({ url: file.url, sha256, signal, onProgress })
-              if (held !== null) {
-                kept.push(held)
-                sources.push(await cache.open(held.key))
-                hashes.push(undefined) /* checked while it arrived */
-                continue
-              }
-            } catch (error) {
-              const known = NookError.from(error)
-              if (known.code !== 'quota') throw known
-              warn(`${known.message} The model is loaded into memory and not kept.`, baseName(file.url))
-            }
-          }
-          sources.push(await FetchSource.open(file.url, { signal }))
-        }
-        hashes.push(sha256)
-      }
-      return { sources, kept, cache, hashes }
-    } catch (error) {
-      await Promise.allSettled(sources.map((source) => source.close()))
-      throw error
-    }
+  /** @param {{model: ModelFiles, options: any}} args @param {Call} call @param {string[]} warnings @param {boolean} plan */
+  #open(args, call, warnings, plan) {
+    return openFiles(args, warnings, plan, {
+      host: this.#host, signal: call.controller.signal, event: (event) => this.#event(call, event),
+      openCache: (kind, folder, wasmUrl) => this.#openCache(kind, folder, wasmUrl),
+    })
   }
 
   /** @param {{model: ModelFiles, options: any}} args @param {Call} call */
@@ -300,6 +272,7 @@ class WorkerCore {
     }
     this.#state = 'loaded'
     this.#prompts = new Prompts(/** @type {Engine} */ (this.#engine), args.options.chatTemplate)
+    this.#learning = new Learning(/** @type {Engine} */ (this.#engine))
     return { info: this.#facts(), warnings }
   }
 
@@ -456,11 +429,17 @@ class WorkerCore {
     }
   }
 
+  /** The engine with these adapters, and no others. @param {Uses} [uses] */
+  #adapted(uses = []) {
+    this.#learn().apply(uses)
+    return this.#ready()
+  }
+
   /* ---- Long calls ---------------------------------------------------------------------------------------------- */
 
-  /** @param {{input: Input, options: any, pieces?: boolean}} args @param {Call} call */
+  /** @param {{input: Input, options: any, pieces?: boolean, adapters?: Uses}} args @param {Call} call */
   async #generate(args, call) {
-    const engine = this.#ready()
+    const engine = this.#adapted(args.adapters)
     const begun = performance.now()
     const text = await this.#text().textOf(args.input)
     const ids = 'ids' in text ? text.ids : engine.tokenizeBytes(text.bytes, text.spans, text.addSpecial)
@@ -501,9 +480,9 @@ class WorkerCore {
     }
   }
 
-  /** @param {{input: Input, choices: string[]}} args @param {Call} call */
+  /** @param {{input: Input, choices: string[], adapters?: Uses}} args @param {Call} call */
   async #choices(args, call) {
-    const engine = this.#ready()
+    const engine = this.#adapted(args.adapters)
     const begun = performance.now()
     const text = await this.#text().textOf(args.input)
     if ('ids' in text)
@@ -531,7 +510,7 @@ class WorkerCore {
 
   /** @param {import('./embeddings.js').EmbedArgs} args @param {Call} call */
   async #embed(args, call) {
-    const steps = embedTexts(this.#ready(), args)
+    const steps = embedTexts(this.#adapted(), args)
     try {
       for (;;) {
         const step = steps.next()
@@ -545,11 +524,11 @@ class WorkerCore {
   }
 
   /**
-   * @param {{ids: Int32Array | number[]} & import('./engine.js').EvalOptions} args
+   * @param {{ids: Int32Array | number[], adapters?: Uses} & import('./engine.js').EvalOptions} args
    * @param {Call} call
    */
-  async #evaluate({ ids, ...options }, call) {
-    const engine = this.#ready()
+  async #evaluate({ ids, adapters, ...options }, call) {
+    const engine = this.#adapted(adapters)
     const from = options.from ?? 0
     /** @type {{nll?: Float64Array, vector?: Float32Array}} */
     const result = {}

@@ -4,6 +4,7 @@ import { NookError } from '../errors.js'
 import {
   MODEL_FLAGS, MODEL_USAGE, SAMPLING_FLAGS, SAMPLING_USAGE, UsageError, readInput, samplingOptions, sentence, withModel,
 } from './common.js'
+import { ADAPTER_FLAGS, ADAPTER_USAGE, withAdapters } from './adapters.js'
 import { answer } from './generate.js'
 import { withProgress } from './logits.js'
 
@@ -22,12 +23,14 @@ In it: Ctrl-C stops an answer, /new begins anew, /quit or Ctrl-D ends.
   --system TEXT         the system message
   --template F          a chat template in Jinja (a file), or "plain"
 ${SAMPLING_USAGE}
+${ADAPTER_USAGE}
 ${MODEL_USAGE}
 
 JSON: OpenAI's chat.completion object with usage and timings`,
   options: {
     ...MODEL_FLAGS,
     ...SAMPLING_FLAGS,
+    ...ADAPTER_FLAGS,
     prompt: { type: 'string' },
     messages: { type: 'string' },
     system: { type: 'string' },
@@ -75,6 +78,7 @@ JSON: OpenAI's chat.completion object with usage and timings`,
       /** @type {string} */ (call.positionals[0]),
       call,
       async (llm) => {
+        const adapted = await withAdapters(llm, values)
         const turn = (/** @type {AbortSignal} */ signal) =>
           answer(
             values,
@@ -82,6 +86,7 @@ JSON: OpenAI's chat.completion object with usage and timings`,
               llm.chat.completions.create({
                 messages,
                 ...sampling,
+                ...adapted,
                 stream,
                 signal,
                 ...withProgress(values),

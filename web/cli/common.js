@@ -229,6 +229,8 @@ const WORDS = /** @type {Record<string, string>} */ ({
   prefill: 'reading',
   shift: 'dropping the middle',
   convert: 'converting',
+  examples: 'reading the examples',
+  train: 'training',
 })
 
 /** Whether progress is shown. @param {Values} values */

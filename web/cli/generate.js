@@ -1,4 +1,5 @@
 /* generate.js: `nook generate`: goes on from a prompt, without a chat template. */
+import { ADAPTER_FLAGS, ADAPTER_USAGE, withAdapters } from './adapters.js'
 import {
   MODEL_FLAGS, MODEL_USAGE, SAMPLING_FLAGS, SAMPLING_USAGE, UsageError, clearLine, printJson, readInput, samplingOptions,
   withModel,
@@ -13,12 +14,14 @@ export const verb = {
   --prompt TEXT         the beginning  ·  --prompt-file F: from a file ("-": stdin)
   --special             control tokens in the prompt are parsed (only for prompts of your own)
 ${SAMPLING_USAGE}
+${ADAPTER_USAGE}
 ${MODEL_USAGE}
 
 JSON: OpenAI's text_completion object with usage and timings`,
   options: {
     ...MODEL_FLAGS,
     ...SAMPLING_FLAGS,
+    ...ADAPTER_FLAGS,
     prompt: { type: 'string' },
     'prompt-file': { type: 'string' },
     special: { type: 'boolean' },
@@ -37,6 +40,7 @@ JSON: OpenAI's text_completion object with usage and timings`,
         prompt,
         ...sampling,
         ...(values['special'] === true ? { special: true } : {}),
+        ...(await withAdapters(llm, values)),
         signal: call.signal,
         ...withProgress(values),
       }

@@ -1,6 +1,7 @@
 /* logits.js: `nook logits`: the logits (of an encoder: hidden states) of every position of given ids, to a file. */
 import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { NookError } from '../errors.js'
+import { ADAPTER_FLAGS, ADAPTER_USAGE, withAdapters } from './adapters.js'
 import { MODEL_FLAGS, MODEL_USAGE, UsageError, number, printJson, progressLine, readInput, withModel } from './common.js'
 
 /** @type {import('./common.js').Verb} */
@@ -14,10 +15,13 @@ IDS.json is a JSON array of ids.
   --tokens F            the ids ("-": stdin)
   --out F               the file to write
   --chunk N             feeds N tokens a call (the result is the same to the bit)
+${ADAPTER_USAGE}
 ${MODEL_USAGE}
 
 JSON: {"rows", "columns", "out"}`,
-  options: { ...MODEL_FLAGS, tokens: { type: 'string' }, out: { type: 'string' }, chunk: { type: 'string' } },
+  options: {
+    ...MODEL_FLAGS, ...ADAPTER_FLAGS, tokens: { type: 'string' }, out: { type: 'string' }, chunk: { type: 'string' },
+  },
   positionals: [1, 1],
   arguments: 'one MODEL',
   async run(call) {
@@ -39,6 +43,7 @@ JSON: {"rows", "columns", "out"}`,
     }
     const out = String(values['out'])
     await withModel(/** @type {string} */ (call.positionals[0]), call, async (llm) => {
+      const adapted = await withAdapters(llm, values)
       const part = `${out}.${process.pid}.part`
       let target
       try {
@@ -54,6 +59,7 @@ JSON: {"rows", "columns", "out"}`,
       try {
         for await (const piece of llm[llm.info.encoder ? 'hidden' : 'logits'](ids, {
           ...(chunk === undefined ? {} : { chunk }),
+          ...adapted,
           signal: call.signal,
           ...withProgress(values),
         })) {

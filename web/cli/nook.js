@@ -20,6 +20,7 @@ const VERBS = {
   embed: () => import('./embed.js'),
   generate: () => import('./generate.js'),
   chat: () => import('./chat.js'),
+  train: () => import('./train.js'),
   bench: () => import('./bench.js'),
   serve: () => import('./serve.js'),
 }

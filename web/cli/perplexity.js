@@ -1,5 +1,6 @@
 /* perplexity.js: `nook perplexity`: how well a model predicts a text. */
 import { NookError } from '../errors.js'
+import { ADAPTER_FLAGS, ADAPTER_USAGE, withAdapters } from './adapters.js'
 import { MODEL_FLAGS, MODEL_USAGE, clearLine, number, printJson, readInput, withModel } from './common.js'
 import { withProgress } from './logits.js'
 
@@ -14,10 +15,13 @@ parsed; no BOS unless asked for. The first token of a context is not scored.
   --window N            cuts the text into contexts of N tokens
   --bos                 puts BOS before each context
   --chunk N             feeds N tokens a call
+${ADAPTER_USAGE}
 ${MODEL_USAGE}
 
 JSON: {"tokens": scored ones, "mean_nll", "perplexity"}`,
-  options: { ...MODEL_FLAGS, window: { type: 'string' }, bos: { type: 'boolean' }, chunk: { type: 'string' } },
+  options: {
+    ...MODEL_FLAGS, ...ADAPTER_FLAGS, window: { type: 'string' }, bos: { type: 'boolean' }, chunk: { type: 'string' },
+  },
   positionals: [2, 2],
   arguments: 'one MODEL and one FILE',
   async run(call) {
@@ -27,11 +31,12 @@ JSON: {"tokens": scored ones, "mean_nll", "perplexity"}`,
     const chunk = number(values, 'chunk', { whole: true, least: 1 })
     const text = new Uint8Array(readInput(file))
     if (text.length === 0) throw new NookError('data', `${file} is empty.`, { hint: 'Give a text of at least two tokens.' })
-    const measured = await withModel(model, call, (llm) =>
+    const measured = await withModel(model, call, async (llm) =>
       llm.perplexity(text, {
         ...(window === undefined ? {} : { window }),
         ...(chunk === undefined ? {} : { chunk }),
         ...(values['bos'] === true ? { bos: true } : {}),
+        ...(await withAdapters(llm, values)),
         signal: call.signal,
         ...withProgress(values),
       }),
