@@ -8,7 +8,9 @@ import { parseIds } from '../../web/cli/tokenize.js'
 import { nook } from './cli-run.mjs'
 import { CLI, TINY, folder } from './support.mjs'
 
-const VERBS = ['info', 'convert', 'tokenize', 'logits', 'perplexity', 'embed', 'generate', 'chat', 'bench', 'serve']
+const VERBS = [
+  'info', 'convert', 'tokenize', 'logits', 'perplexity', 'embed', 'generate', 'chat', 'train', 'bench', 'serve',
+]
 
 test('without a verb: the verbs, and status 2; with --help: status 0', async () => {
   const bare = await nook([])
@@ -54,6 +56,13 @@ for (const [args, words] of /** @type {[string[], RegExp][]} */ ([
   [['perplexity', 'm.gguf', 'f', '--window', '1'], /--window is "1"/],
   [['convert', 'folder'], /needs DIR and OUT/],
   [['convert', 'folder', 'out.gguf', '--outtype', 'q4_k'], /--outtype is "q4_k".*f32, f16, q8_0/],
+  [['generate', 'm.gguf', '--prompt', 'x', '--adapter', 'a', '--seed', '-1'], /--seed/],
+  [['train', 'm.gguf', '--out', 'o'], /needs --data/],
+  [['train', 'm.gguf', '--data', 'd'], /needs --out/],
+  [['train', 'm.gguf', '--data', 'd', '--out', 'o', '--method', 'full'], /--method is "full".*lora, prompt/],
+  [['train', 'm.gguf', '--data', 'd', '--out', 'o', '--steps', '1', '--epochs', '2'], /one of --epochs/],
+  [['train', 'm.gguf', '--data', 'd', '--out', 'o.gguf', '--method', 'ia3'], /LoRA only/],
+  [['train', 'm.gguf', '--data', 'd', '--out', 'o', '--lr', 'fast'], /--lr is "fast"/],
   [['bench', 'm.gguf', '--repeats', '0'], /--repeats/],
   [['serve', '--port', '70000'], /--port/],
   [['serve', 'x'], /no arguments/],

@@ -96,7 +96,10 @@ JSON: {"out", "method", "parameters", "steps", "loss", "eval_loss", "end", "toke
   },
 }
 
-/** The options of llm.train out of the flags. @param {import('./common.js').Values} values @returns {Record<string, any>} */
+/**
+ * The options of llm.train out of the flags.
+ * @param {import('./common.js').Values} values @returns {Record<string, any>}
+ */
 function trainOptions(values) {
   const count = { whole: true, least: 1 }
   const share = { least: 0 }
