@@ -5,6 +5,7 @@
  *           dequantized weights); tests/fixtures/train/llama: a random model, logits with the trained adapters.
  */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -15,7 +16,7 @@ import { load } from '../../web/node.js'
 import { nodeHost } from '../../web/platform/node.js'
 import { Prompts } from '../../web/prompts.js'
 import { nook } from './cli-run.mjs'
-import { FIXTURES, TINY, folder, needModel } from './support.mjs'
+import { CLI, FIXTURES, TINY, folder, needModel } from './support.mjs'
 
 const REAL = join(FIXTURES, 'train_real')
 const LLAMA = join(FIXTURES, 'train', 'llama')
@@ -97,10 +98,10 @@ describe('examples', () => {
   }
 })
 
-for (const [build, steps] of /** @type {const} */ ([['relaxed', 3], ['base', 2]])) {
+for (const [build, steps] of /** @type {const} */ ([['relaxed', 3], ['base', 1]])) {
   describe(`SmolLM2 learns as in PyTorch, ${build} build`, () => {
     for (const method of METHODS) {
-      test(`${method}: ${steps} steps, losses within 2e-3 and norms within 1e-3`, async (t) => {
+      test(`${method}: losses of ${steps} steps and norms of their gradients, within 2e-3`, async (t) => {
         const dir = folder(t)
         const { optimizer, loss, grad_norm } = losses[method]
         const { status, out, err } = await nook([
@@ -327,5 +328,30 @@ describe('a training of a random model', () => {
     writeFileSync(join(dir, 'bad.jsonl'), '{"messages": []}\n{')
     const bad = await nook([...args('d'), '--data', join(dir, 'bad.jsonl')])
     assert.match(bad.err, /line 2 is not JSON/)
+  })
+  test('nook train: Ctrl-C keeps a checkpoint, and --resume ends where nothing had happened', async (t) => {
+    const dir = folder(t)
+    writeFileSync(join(dir, 'd.jsonl'), data.map((one) => `${JSON.stringify(one)}\n`).join(''))
+    const args = (/** @type {string} */ out) => [
+      'train', TINY, '--build', 'base', '--threads', '1', '--context', '128', '--data', join(dir, 'd.jsonl'), '--out',
+      join(dir, out), '--method', 'ia3', '--steps', '150', '--log', join(dir, `${out}.log`),
+    ]
+    const child = spawn(process.execPath, [CLI, ...args('a')], { stdio: ['ignore', 'ignore', 'pipe'] })
+    let err = ''
+    child.stderr.setEncoding('utf8').on('data', (text) => { err += text })
+    const ended = new Promise((resolve) => { child.on('close', resolve) })
+    while (!existsSync(join(dir, 'a.log')) && child.exitCode === null) await new Promise((next) => { setTimeout(next, 5) })
+    child.kill('SIGINT')
+    assert.equal(await ended, 1, err)
+    assert.match(err, /The training was aborted|Interrupted/)
+    assert.ok(existsSync(join(dir, 'a.checkpoint')))
+    assert.ok(!existsSync(join(dir, 'a')))
+    const resumed = await nook([...args('a'), '--resume'])
+    assert.equal(resumed.status, 0, resumed.err)
+    assert.equal((await nook(args('b'))).status, 0)
+    assert.deepEqual(readAdapter(join(dir, 'a'))['adapter_model.safetensors'],
+      readAdapter(join(dir, 'b'))['adapter_model.safetensors'])
+    const steps = readFileSync(join(dir, 'a.log'), 'utf8').trim().split('\n').map((line) => JSON.parse(line).step)
+    assert.deepEqual(steps, Array.from({ length: 150 }, (_, i) => i + 1))
   })
 })
