@@ -105,8 +105,8 @@ for (const [build, steps] of /** @type {const} */ ([['relaxed', 3], ['base', 1]]
         const dir = folder(t)
         const { optimizer, loss, grad_norm } = losses[method]
         const { status, out, err } = await nook([
-          'train', needModel(), '--float', '--build', build, '--context', '512', '--data', join(REAL, 'train.messages.jsonl'),
-          '--out', join(dir, 'a'), '--init', join(REAL, method), '--steps', String(steps), '--lr', String(optimizer.lr),
+          'train', needModel(), '--float', '--build', build, '--context', '512',
+          '--data', join(REAL, 'train.messages.jsonl'), '--out', join(dir, 'a'), '--init', join(REAL, method), '--steps', String(steps), '--lr', String(optimizer.lr),
           '--weight-decay', String(optimizer.weight_decay), '--schedule', 'constant', '--warmup-steps', '4', '--no-shuffle',
           '--log', join(dir, 'log.jsonl'), '--json',
         ])
@@ -208,7 +208,8 @@ describe('a training of a random model', () => {
     t.after(() => llm.dispose())
     /** @type {Uint8Array[]} */
     const kept = []
-    const run = llm.train({ ...OPTIONS, data, checkpointEvery: 3, onCheckpoint: (/** @type {Uint8Array} */ bytes) => kept.push(bytes) })
+    const keep = (/** @type {Uint8Array} */ bytes) => kept.push(bytes)
+    const run = llm.train({ ...OPTIONS, data, checkpointEvery: 3, onCheckpoint: keep })
     /** @type {any[]} */
     const events = []
     for await (const event of run) events.push(event)
@@ -229,7 +230,8 @@ describe('a training of a random model', () => {
     /** @type {[Uint8Array, number][]} */
     const kept = []
     const run = llm.train({
-      ...OPTIONS, data, signal: controller.signal, onCheckpoint: (/** @type {Uint8Array} */ bytes, /** @type {number} */ step) => kept.push([bytes, step]),
+      ...OPTIONS, data, signal: controller.signal,
+      onCheckpoint: (/** @type {Uint8Array} */ bytes, /** @type {number} */ step) => kept.push([bytes, step]),
     })
     await assert.rejects(async () => {
       for await (const event of run) if (event.type === 'step' && event.step === 2) controller.abort()
