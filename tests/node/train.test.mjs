@@ -106,7 +106,8 @@ for (const [build, steps] of /** @type {const} */ ([['relaxed', 3], ['base', 1]]
         const { optimizer, loss, grad_norm } = losses[method]
         const { status, out, err } = await nook([
           'train', needModel(), '--float', '--build', build, '--context', '512',
-          '--data', join(REAL, 'train.messages.jsonl'), '--out', join(dir, 'a'), '--init', join(REAL, method), '--steps', String(steps), '--lr', String(optimizer.lr),
+          '--data', join(REAL, 'train.messages.jsonl'), '--out', join(dir, 'a'),
+          '--init', join(REAL, method), '--steps', String(steps), '--lr', String(optimizer.lr),
           '--weight-decay', String(optimizer.weight_decay), '--schedule', 'constant', '--warmup-steps', '4', '--no-shuffle',
           '--log', join(dir, 'log.jsonl'), '--json',
         ])
