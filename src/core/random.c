@@ -18,15 +18,14 @@ nk_random nk_random_seed(uint64_t seed) {
   return random;
 }
 
-/* SplitMix64's finalizer: a bijection in which each bit of the input moves half of the output's. */
-static uint64_t mix(uint64_t z) {
+uint64_t nk_random_mix(uint64_t z) {
   z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
   z = (z ^ z >> 27) * 0x94d049bb133111ebu;
   return z ^ z >> 31;
 }
 
 nk_random nk_random_stream(uint64_t seed, uint64_t stream) {
-  return nk_random_seed(mix(mix(seed + 0x9e3779b97f4a7c15u) + stream));
+  return nk_random_seed(nk_random_mix(nk_random_mix(seed + 0x9e3779b97f4a7c15u) + stream));
 }
 
 uint32_t nk_random_u32(nk_random *random) {

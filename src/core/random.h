@@ -19,6 +19,9 @@ nk_random nk_random_seed(uint64_t seed);
 /* One of 2^64 generators of that seed; another stream of it, or the same of another seed, starts at another state. */
 nk_random nk_random_stream(uint64_t seed, uint64_t stream);
 
+/* SplitMix64's finalizer: a bijection in which each bit of the input moves half of the output's; 0 stays 0. */
+uint64_t nk_random_mix(uint64_t z);
+
 uint32_t nk_random_u32(nk_random *random);
 double nk_random_f64(nk_random *random);                   /* [0, 1), 53 bits, from two draws */
 uint32_t nk_random_below(nk_random *random, uint32_t n);   /* [0, n), each as likely; n > 0. D. Lemire 2019 */

@@ -1,7 +1,7 @@
 /* adapted.c: see adapted.h. */
 #include "run/adapted.h"
 
-#include <string.h>
+#include "core/random.h"
 
 #define CHUNK_FLOATS 1024u /* of A x on the stack; at least one row of the largest rank */
 #define COLUMN_GRAIN 128u  /* columns of a gradient that a task takes */
@@ -24,21 +24,16 @@ bool nk_adapted_any(const nk_adapted *at) {
 
 /* ---- Dropout ------------------------------------------------------------------------------------------------------- */
 
-/* The finalizer of splitmix64 (Steele, Lea, Flood 2014): every bit of the result depends on every bit of the number. */
-static uint64_t mix(uint64_t z) {
-  z += 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
 /* row [n] = x · mask / (1 - rate) of entry `entry`; x may be row. */
 static void drop(const nk_adapted *at, float *row, const float *x, uint32_t n, uint32_t entry) {
   uint64_t place = ((uint64_t)at->layer * NK_SLOT_COUNT + at->slot) << 32 | entry;
-  uint64_t key = mix(at->dropout->key + mix(place));
+  uint64_t key = nk_random_mix(at->dropout->key + nk_random_mix(place));
   uint64_t limit = (uint64_t)((double)at->dropout->rate * 16777216.0);
   float factor = 1.0f / (1.0f - at->dropout->rate);
-  for (uint32_t k = 0; k < n; k++) row[k] = mix(key + k) >> 40 >= limit ? x[k] * factor : 0.0f;
+  for (uint32_t k = 0; k < n; k++) {
+    uint64_t number = nk_random_mix(key + k * 0x9e3779b97f4a7c15u) >> 40; /* SplitMix64's k-th, 24 bits of it */
+    row[k] = number >= limit ? x[k] * factor : 0.0f;
+  }
 }
 
 static bool drops(const nk_adapted *at) { return at->dropout != NULL && at->dropout->rate > 0.0f; }

@@ -139,6 +139,11 @@ static void ffn_residual_task(void *argument, uint32_t begin, uint32_t end, uint
   add_branch(s, branch, &layer->ffn_post_norm, &layer->ffn_out_norm, record_of(s).sum, begin, end);
 }
 
+size_t nk_qkv_columns(const nk_session *s, const nk_layer *layer) {
+  const nk_config *c = &s->model->config;
+  return layer->conv != NULL ? 3 * (size_t)c->width : (size_t)(c->n_heads + 2 * c->n_kv_heads) * c->head_dim;
+}
+
 size_t nk_ff_columns(const nk_session *s, const nk_layer *layer) {
   return (size_t)s->model->config.n_ff * (layer->gate.matrix.format != NULL ? 2 : 1);
 }
@@ -213,8 +218,7 @@ static void slot_forward(nk_session *s, const nk_layer *layer, nk_slot slot, flo
 
 static void attn_in(nk_session *s, const nk_layer *layer) {
   const nk_config *c = &s->model->config;
-  bool conv = layer->conv != NULL;
-  size_t ld = conv ? 3 * (size_t)c->width : (size_t)(c->n_heads + 2 * c->n_kv_heads) * c->head_dim;
+  size_t ld = nk_qkv_columns(s, layer);
   keep_rows(s, record_of(s).x, s->x + s->part_first * (size_t)c->width, c->width);
   for_tokens(s, layer, attn_norm_task);
   nk_linear_input in = {.x = s->h, .ldx = c->width, .m = s->part_n, .cols = c->width, .act = s->act};
@@ -223,7 +227,7 @@ static void attn_in(nk_session *s, const nk_layer *layer) {
     slot_forward(s, layer, (nk_slot)(NK_SLOT_Q + i), y, ld, &in);
     y += layer->qkv[i].matrix.rows;
   }
-  if (!conv) nk_turn_forward(s, layer);
+  if (layer->conv == NULL) nk_turn_forward(s, layer);
 }
 
 static void attn(nk_session *s, const nk_layer *layer) {

@@ -137,7 +137,6 @@ static void factors_again(nk_gradient *g, nk_slot slot, float *y, size_t ldy, ui
 typedef struct ff_job {
   nk_gradient *gradient;
   const nk_layer *layer;
-  bool with_factors; /* IA3 changes the input of DOWN */
 } ff_job;
 
 /* act, and act_in where it differs. */
@@ -261,13 +260,10 @@ void nk_branches_backward(nk_gradient *g, const nk_layer *layer) {
 
 /* ---- Queries, keys and values -------------------------------------------------------------------------------------- */
 
-static size_t qkv_columns(const nk_config *c, const nk_layer *layer) {
-  return layer->conv != NULL ? 3 * (size_t)c->width : (size_t)(c->n_heads + 2 * c->n_kv_heads) * c->head_dim;
-}
-
-void nk_turned_again(nk_gradient *g, const nk_layer *layer) {
+/* qkv of the part as the linears gave it, IA3 included. */
+static void linears_again(nk_gradient *g, const nk_layer *layer) {
   nk_session *s = g->s;
-  size_t ld = qkv_columns(&g->model->config, layer);
+  size_t ld = nk_qkv_columns(s, layer);
   const nk_record *record = &g->tape.records[s->layer];
   float *qkv = s->qkv + s->part_first * ld;
   memcpy(qkv, record->qkv + s->part_first * ld, s->part_n * ld * sizeof *qkv);
@@ -275,7 +271,11 @@ void nk_turned_again(nk_gradient *g, const nk_layer *layer) {
     factors_again(g, (nk_slot)(NK_SLOT_Q + i), qkv, ld, layer->qkv[i].matrix.rows);
     qkv += layer->qkv[i].matrix.rows;
   }
-  if (layer->conv == NULL) nk_turn_forward(s, layer);
+}
+
+void nk_turned_again(nk_gradient *g, const nk_layer *layer) {
+  linears_again(g, layer);
+  if (layer->conv == NULL) nk_turn_forward(g->s, layer);
 }
 
 /* The gradient through the norm of q or k [heads, head_dim] of one token; x is what the norm took. */
@@ -305,7 +305,7 @@ static void turn_backward(nk_gradient *g, const nk_layer *layer, const float *ra
   const nk_session *s = g->s;
   const nk_config *c = &g->model->config;
   uint32_t n = c->head_dim;
-  size_t ld = qkv_columns(c, layer);
+  size_t ld = nk_qkv_columns(s, layer);
   const float *all_turns = layer->local_rope ? s->local_turns : s->turns;
   for (size_t t = 0; t < s->part_n; t++) {
     size_t entry = s->part_first + t;
@@ -324,16 +324,10 @@ void nk_input_backward(nk_gradient *g, const nk_layer *layer, bool want_dx) {
   const nk_config *c = &g->model->config;
   nk_record record = g->tape.records[s->layer];
   uint32_t d = c->width, m = s->part_n;
-  size_t ld = qkv_columns(c, layer);
+  size_t ld = nk_qkv_columns(s, layer);
   if (layer->conv == NULL) {
-    if (layer->q_norm.weight != NULL || layer->k_norm.weight != NULL) { /* what the norms took, in qkv's place */
-      float *qkv = s->qkv + s->part_first * ld;
-      memcpy(qkv, record.qkv + s->part_first * ld, m * ld * sizeof *qkv);
-      for (uint32_t i = 0; i < layer->n_qkv; i++) {
-        factors_again(g, (nk_slot)(NK_SLOT_Q + i), qkv, ld, layer->qkv[i].matrix.rows);
-        qkv += layer->qkv[i].matrix.rows;
-      }
-    }
+    /* What the norms took, in qkv's place. */
+    if (layer->q_norm.weight != NULL || layer->k_norm.weight != NULL) linears_again(g, layer);
     turn_backward(g, layer, s->qkv);
   }
   tokens_job again = {.gradient = g, .layer = layer, .norm = &layer->attn_norm, .to = s->h, .x = record.x};

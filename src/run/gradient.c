@@ -59,15 +59,9 @@ static uint32_t largest_rank(const nk_adapter *adapter) {
   return rank;
 }
 
-typedef struct weights_carving {
-  nk_gradient *gradient;
-  nk_arena *arena;
-} weights_carving;
-
 static void carve_weight(void *argument, const void *data, const nk_matrix *matrix, uint64_t n) {
   (void)matrix;
-  weights_carving *w = argument;
-  nk_gradient *g = w->gradient;
+  nk_gradient *g = argument;
   float *grad = g->grads == NULL ? NULL : g->grads + g->n_values;
   if (g->weights != NULL) g->weights[g->n_weights] = (nk_weight_grad){.data = data, .grad = grad, .n = n};
   g->n_weights++;
@@ -84,14 +78,13 @@ static void carve_grads(nk_gradient *g, nk_arena *arena) {
   g->n_values = g->adapter != NULL ? g->adapter->n_values : 0;
   g->grads = NULL;
   g->weights = NULL;
-  weights_carving w = {g, arena};
-  if (g->options.weights) nk_weights_visit(g->model, carve_weight, &w); /* counts */
+  if (g->options.weights) nk_weights_visit(g->model, carve_weight, g); /* counts */
   g->grads = nk_arena_take(arena, g->n_values, sizeof *g->grads);
   g->weights = nk_arena_take(arena, g->n_weights, sizeof *g->weights);
   if (!g->options.weights || g->weights == NULL) return;
   g->n_weights = 0;
   g->n_values = 0;
-  nk_weights_visit(g->model, carve_weight, &w);
+  nk_weights_visit(g->model, carve_weight, g);
   qsort(g->weights, g->n_weights, sizeof *g->weights, by_data);
 }
 
@@ -333,10 +326,7 @@ static uint64_t branches_step(nk_gradient *g) {
   nk_turned_again(g, layer);
   g->first += g->s->part_n;
   if (g->first == g->row.n) {
-    size_t columns = layer->conv != NULL ? 3 * (size_t)g->model->config.width
-                                         : (size_t)(g->model->config.n_heads + 2 * g->model->config.n_kv_heads) *
-                                               g->model->config.head_dim;
-    memset(g->dqkv, 0, g->row.n * columns * sizeof *g->dqkv);
+    memset(g->dqkv, 0, g->row.n * nk_qkv_columns(g->s, layer) * sizeof *g->dqkv);
     g->first = 0;
     g->way = NK_WAY_ATTENTION;
   }

@@ -93,6 +93,8 @@ static inline uint32_t nk_position_of(const nk_session *session, uint32_t entry)
   return session->prefix_n + entry - nk_start_of(session, entry);
 }
 
+/* Columns of qkv: q | k | v, or a short convolution's gates and input. */
+size_t nk_qkv_columns(const nk_session *session, const nk_layer *layer);
 /* Columns of ff: gate | up, or up alone. */
 size_t nk_ff_columns(const nk_session *session, const nk_layer *layer);
 

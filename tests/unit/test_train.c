@@ -4,7 +4,6 @@
  */
 #include "gradient_fixture.h"
 
-#include "adapt/lora_gguf.h"
 #include "adapt/peft.h"
 #include "train/trainer.h"
 
