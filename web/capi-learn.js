@@ -9,7 +9,7 @@ import { Struct } from './memory.js'
 
 /** @typedef {import('./capi.js').Capi} Capi */
 /**
- * One step of a training; see nook_train_event. type: 0 work, 1 step, 2 eval, 3 done.
+ * One step of a training; see nook_train_event. type: a number of `types`.
  * @typedef {{type: number, end: number, loss: number, norm: number, rate: number, share: number, step: number, total:
  *   number, epoch: number, tokens: number, best: number, best_step: number}} TrainEvent
  * @typedef {Uint8Array<ArrayBuffer>} Bytes
@@ -37,6 +37,8 @@ export class CapiLearn {
       throw new NookError('internal', `This build of the engine does not export ${missing}.`, { hint: 'Build it again.' })
     }
     this.#capi = capi
+    /** Numbers of the events by their names. @type {Record<string, number>} */
+    this.types = capi.constants.train_event ?? {}
     this.#event = new Struct(capi.memory, capi.constants.structs?.nook_train_event, 'nook_train_event')
   }
 

@@ -133,33 +133,35 @@ export class Learning {
       /** @type {number | null} */
       let loss = null
       /** @type {number | null} */
-      let held_loss = null
+      let evalLoss = null
       yield { type: 'start', plan, otherKernels }
       for (;;) {
         const now = performance.now()
         const event = c.trainStep(context, (now - last) / 1000)
         last = now
         this.#engine.steps++
-        if (event.type === 3) {
+        if (event.type === c.types['done']) {
           whole = true
           const adapter = c.trainAdapter(context)
           c.adapterCard(context, adapter, {
             made_by: 'nook', examples: plan.examples.given, tokens: event.tokens, steps: event.step,
-            ...(loss === null ? {} : { loss }), ...(held_loss === null ? {} : { eval_loss: held_loss }),
+            ...(loss === null ? {} : { loss }), ...(evalLoss === null ? {} : { eval_loss: evalLoss }),
           })
           return {
             adapter: this.#find(adapter), end: ENDS[event.end] ?? 'running', steps: event.step, epochs: event.epoch,
-            tokens: event.tokens, loss, eval_loss: held_loss,
+            tokens: event.tokens, loss, eval_loss: evalLoss,
             ...(event.best > 0 ? { best_eval_loss: event.best, best_step: event.best_step } : {}),
             seconds: (performance.now() - begun) / 1000, plan,
           }
         }
-        if (event.type === 1) {
+        const updated = event.type === c.types['step']
+        const measured = event.type === c.types['eval']
+        if (updated) {
           step = event.step
           loss = event.loss
-        } else if (event.type === 2) held_loss = event.loss
-        yield { type: event.type === 1 ? 'step' : event.type === 2 ? 'eval' : 'work', event }
-        if (event.type === 1 && args.checkpointEvery !== undefined && step % args.checkpointEvery === 0) {
+        } else if (measured) evalLoss = event.loss
+        yield { type: updated ? 'step' : measured ? 'eval' : 'work', event }
+        if (updated && args.checkpointEvery !== undefined && step % args.checkpointEvery === 0) {
           kept = step
           yield { type: 'checkpoint', step, bytes: c.trainCheckpoint(context) }
         }
